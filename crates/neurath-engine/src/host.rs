@@ -1,0 +1,107 @@
+//! [`Host`]: what a guest's calls mean. The engine checks memory and copies bytes; it has no policy.
+//!
+//! Invariant: no method can reach another process. Effects collect in the host value and are committed
+//! by whoever owns it, at the safe point.
+
+use neurath_proto::abi::{MessageHead, ReceiveId, SendStatus, Tag, TakeSpec};
+use neurath_proto::envelope::Class;
+use neurath_proto::{Pid, Ref};
+
+/// The meaning of a guest's calls during one poll. One value for each instance; it moves with it.
+///
+/// Every method must be cheap and must not block: it runs on the shard's thread.
+pub trait Host: Send + 'static {
+    /// Puts a message into the outbox.
+    fn send(&mut self, to: Pid, class: Class, reference: Ref, tag: Tag, payload: &[u8]) -> SendStatus;
+    /// The same after `delay_ns`; the timer's ref.
+    fn send_after(&mut self, delay_ns: u64, to: Pid, tag: Tag, payload: &[u8]) -> Result<Ref, SendStatus>;
+    /// Whether the timer had not fired yet.
+    fn cancel_timer(&mut self, timer: Ref) -> bool;
+    /// What a tag of this module version stands for: an encoded schema.
+    fn declare(&mut self, tag: Tag, schema: &[u8]) -> Result<(), Stop>;
+    /// Looks for the next message that fits.
+    ///
+    /// `tags` has `spec.tag_count` entries. `room` is how many bytes of payload the guest's buffer
+    /// holds; a message that needs more is left where it is and [`Taken::TooLarge`] returned.
+    fn take(&mut self, receive: ReceiveId, spec: &TakeSpec, tags: &[Tag], room: usize) -> Taken<'_>;
+    /// Takes the message that was looked at; whether it is still there.
+    fn accept(&mut self, receive: ReceiveId, seq: u64) -> bool;
+    /// Waits no longer.
+    fn cancel(&mut self, receive: ReceiveId);
+    /// A fresh ref.
+    fn reference(&mut self) -> Ref;
+    /// Starts an entry of this module: the new pid, and the monitor's ref if one was asked for.
+    fn spawn(&mut self, entry: &str, arguments: &[u8], link: bool, monitor: bool) -> Result<(Pid, Ref), Stop>;
+    /// The guest's own exit, with an encoded reason of the type `tag`; `Tag(0)` is a normal exit.
+    /// The guest is stopped afterwards.
+    fn exit(&mut self, tag: Tag, reason: &[u8]) -> SendStatus;
+    /// Asks another process to exit.
+    fn exit_process(&mut self, to: Pid, tag: Tag, reason: &[u8]) -> SendStatus;
+    /// Ends another process.
+    fn kill(&mut self, to: Pid);
+    /// Links to another process.
+    fn link(&mut self, to: Pid);
+    /// Undoes `link`.
+    fn unlink(&mut self, to: Pid);
+    /// Watches another process.
+    fn monitor(&mut self, to: Pid) -> Ref;
+    /// Undoes `monitor`, and removes its notice if it has come.
+    fn demonitor(&mut self, monitor: Ref);
+    /// Whether exits of linked processes arrive as messages.
+    fn trap_exit(&mut self, on: bool);
+    /// Gives a process a name; the answer comes under the ref.
+    fn register(&mut self, name: &str, pid: Pid) -> Ref;
+    /// Takes a name away; the answer comes under the ref.
+    fn unregister(&mut self, name: &str) -> Ref;
+    /// Asks for a name; the answer comes under the ref.
+    fn whereis(&mut self, name: &str) -> Ref;
+    /// The guest's own pid.
+    fn self_pid(&self) -> Pid;
+    /// Offers the state to the newest code of the entry.
+    fn become_latest(&mut self, entry: &str, tag: Tag, state: &[u8]) -> Result<Ref, SendStatus>;
+    /// A line of log: level 1 error … 5 trace.
+    fn log(&mut self, level: u32, line: &str);
+    /// The reason of the trap that follows.
+    fn panicked(&mut self, message: &str, location: &str);
+    /// Why a converter refused.
+    fn failed(&mut self, message: &str);
+    /// Bytes that the guest wrote to standard output (1) or standard error (2).
+    fn output(&mut self, stream: u32, bytes: &[u8]);
+    /// The process's own clocks.
+    fn clock(&mut self, clock: Clock) -> u64;
+    /// Fills `bytes` with the process's own random numbers.
+    fn random(&mut self, bytes: &mut [u8]);
+    /// The guest has run for `ticks` of the engine's epoch without coming to a safe point. Called at
+    /// every tick from the first on; this is where a shard is handed to another thread.
+    fn overrun(&mut self, ticks: u64) -> Result<(), Stop>;
+}
+
+/// Which clock a guest reads; both in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Since the Unix epoch.
+    Real,
+    /// Since some fixed moment; never goes back.
+    Monotonic,
+}
+
+/// The guest is to be stopped with this as the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop(pub String);
+
+/// What a look for a message gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken<'a> {
+    /// Nothing fits; the receive waits.
+    Pending,
+    /// A message, taken or offered as the spec says. `payload_len` of the head is filled in by the engine.
+    Message(MessageHead, &'a [u8]),
+    /// The ref's call has failed: an encoded `CallError`.
+    Failed(&'a [u8]),
+    /// A message fits but is larger than the room: its length.
+    TooLarge(usize),
+    /// The deadline has passed.
+    TimedOut,
+    /// The tag at this index has not been declared.
+    NeedSchema(u32),
+}
