@@ -57,6 +57,9 @@ pub enum Attachment {
     Port(Pid, Ref),
 }
 
+/// What travels beside one payload; `None` is nothing, so that the usual envelope stays small.
+pub type Attachments = Option<alloc::boxed::Box<[Attachment]>>;
+
 /// One message in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -76,8 +79,8 @@ pub struct Envelope {
     pub trace: TraceId,
     /// The encoded value.
     pub payload: Payload,
-    /// What travels beside the payload; nearly always empty, then it costs nothing.
-    pub attachments: Vec<Attachment>,
+    /// What travels beside the payload; nearly always nothing.
+    pub attachments: Attachments,
 }
 
 /// Bytes of an encoded value; up to [`Payload::INLINE`] of them are held in place.

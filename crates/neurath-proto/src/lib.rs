@@ -6,6 +6,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 extern crate self as neurath_proto;
 
 pub mod abi;
