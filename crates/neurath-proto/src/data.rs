@@ -296,10 +296,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Those of `read`, and [`DecodeFault::TooDeep`].
     #[inline]
-    pub fn nested<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
+    pub fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         if self.depth >= Self::DEPTH_MAX {
             return Err(self.fault(DecodeFault::TooDeep));
         }

@@ -6,9 +6,9 @@
 #![no_std]
 
 extern crate alloc;
+extern crate self as neurath_proto;
 #[cfg(feature = "std")]
 extern crate std;
-extern crate self as neurath_proto;
 
 pub mod abi;
 pub mod data;

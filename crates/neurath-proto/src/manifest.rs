@@ -272,7 +272,10 @@ impl Data for Entry {
         match &entry.arguments.root {
             Type::Tuple(elements) if elements.len() == entry.argument_names.len() => Ok(entry),
             Type::Unit if entry.argument_names.is_empty() => Ok(entry),
-            _ => Err(reader.fault(DecodeFault::Invalid("an entry's arguments are not a tuple of as many as their names"))),
+            _ => {
+                Err(reader
+                    .fault(DecodeFault::Invalid("an entry's arguments are not a tuple of as many as their names")))
+            }
         }
     }
 

@@ -74,12 +74,7 @@ fn skip_type(schema: &Schema, ty: &Type, reader: &mut Reader<'_>, depth: usize) 
     Ok(())
 }
 
-fn skip_fields(
-    schema: &Schema,
-    fields: &Fields,
-    reader: &mut Reader<'_>,
-    depth: usize,
-) -> Result<(), DecodeError> {
+fn skip_fields(schema: &Schema, fields: &Fields, reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
     match fields {
         Fields::Unit => {}
         Fields::Tuple(elements) => {
@@ -121,15 +116,12 @@ pub(crate) fn skip_leaf(ty: &Type, reader: &mut Reader<'_>) -> Result<(), Decode
         Type::Opaque(Opaque::Pid) => drop(Pid::decode(reader)?),
         Type::Opaque(Opaque::Ref) => drop(Ref::decode(reader)?),
         Type::Opaque(Opaque::ReplyTo(_)) => drop(<(Pid, Ref)>::decode(reader)?),
-        Type::Opaque(
-            Opaque::Closure(_) | Opaque::Continuation | Opaque::SendPort(_) | Opaque::ReceivePort(_),
-        ) => return Err(reader.fault(RESERVED)),
-        Type::Option(_)
-        | Type::Seq(_)
-        | Type::Map(..)
-        | Type::Tuple(_)
-        | Type::Array(..)
-        | Type::Named(_) => unreachable!("it holds others"),
+        Type::Opaque(Opaque::Closure(_) | Opaque::Continuation | Opaque::SendPort(_) | Opaque::ReceivePort(_)) => {
+            return Err(reader.fault(RESERVED));
+        }
+        Type::Option(_) | Type::Seq(_) | Type::Map(..) | Type::Tuple(_) | Type::Array(..) | Type::Named(_) => {
+            unreachable!("it holds others")
+        }
     }
     Ok(())
 }
