@@ -76,6 +76,10 @@ pub trait Host: Send + 'static {
     fn overrun(&mut self, ticks: u64) -> Result<(), Stop>;
 }
 
+/// The host of guests that are never given one: of a module that is only described.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NoHost {}
+
 /// Which clock a guest reads; both in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
@@ -104,4 +108,94 @@ pub enum Taken<'a> {
     TimedOut,
     /// The tag at this index has not been declared.
     NeedSchema(u32),
+}
+
+impl Host for NoHost {
+    fn send(&mut self, _: Pid, _: Class, _: Ref, _: Tag, _: &[u8]) -> SendStatus {
+        match *self {}
+    }
+    fn send_after(&mut self, _: u64, _: Pid, _: Tag, _: &[u8]) -> Result<Ref, SendStatus> {
+        match *self {}
+    }
+    fn cancel_timer(&mut self, _: Ref) -> bool {
+        match *self {}
+    }
+    fn declare(&mut self, _: Tag, _: &[u8]) -> Result<(), Stop> {
+        match *self {}
+    }
+    fn take(&mut self, _: ReceiveId, _: &TakeSpec, _: &[Tag], _: usize) -> Taken<'_> {
+        match *self {}
+    }
+    fn accept(&mut self, _: ReceiveId, _: u64) -> bool {
+        match *self {}
+    }
+    fn cancel(&mut self, _: ReceiveId) {
+        match *self {}
+    }
+    fn reference(&mut self) -> Ref {
+        match *self {}
+    }
+    fn spawn(&mut self, _: &str, _: &[u8], _: bool, _: bool) -> Result<(Pid, Ref), Stop> {
+        match *self {}
+    }
+    fn exit(&mut self, _: Tag, _: &[u8]) -> SendStatus {
+        match *self {}
+    }
+    fn exit_process(&mut self, _: Pid, _: Tag, _: &[u8]) -> SendStatus {
+        match *self {}
+    }
+    fn kill(&mut self, _: Pid) {
+        match *self {}
+    }
+    fn link(&mut self, _: Pid) {
+        match *self {}
+    }
+    fn unlink(&mut self, _: Pid) {
+        match *self {}
+    }
+    fn monitor(&mut self, _: Pid) -> Ref {
+        match *self {}
+    }
+    fn demonitor(&mut self, _: Ref) {
+        match *self {}
+    }
+    fn trap_exit(&mut self, _: bool) {
+        match *self {}
+    }
+    fn register(&mut self, _: &str, _: Pid) -> Ref {
+        match *self {}
+    }
+    fn unregister(&mut self, _: &str) -> Ref {
+        match *self {}
+    }
+    fn whereis(&mut self, _: &str) -> Ref {
+        match *self {}
+    }
+    fn self_pid(&self) -> Pid {
+        match *self {}
+    }
+    fn become_latest(&mut self, _: &str, _: Tag, _: &[u8]) -> Result<Ref, SendStatus> {
+        match *self {}
+    }
+    fn log(&mut self, _: u32, _: &str) {
+        match *self {}
+    }
+    fn panicked(&mut self, _: &str, _: &str) {
+        match *self {}
+    }
+    fn failed(&mut self, _: &str) {
+        match *self {}
+    }
+    fn output(&mut self, _: u32, _: &[u8]) {
+        match *self {}
+    }
+    fn clock(&mut self, _: Clock) -> u64 {
+        match *self {}
+    }
+    fn random(&mut self, _: &mut [u8]) {
+        match *self {}
+    }
+    fn overrun(&mut self, _: u64) -> Result<(), Stop> {
+        match *self {}
+    }
 }
