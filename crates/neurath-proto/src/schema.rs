@@ -16,7 +16,9 @@ use core::any::TypeId;
 use crate::data::Data;
 
 pub use codec::SchemaError;
-pub(crate) use walk::skip;
+pub(crate) use walk::{NO_VARIANT, VALUE_DEPTH_MAX, skip, skip_leaf};
+#[cfg(feature = "json")]
+pub(crate) use walk::{RESERVED, UNDEFINED};
 
 /// The content hash of a schema: what stands for it on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
