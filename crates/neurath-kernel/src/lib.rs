@@ -1,1 +1,28 @@
-//! kernel
+//! The pure heart of Neurath: what a node knows about its processes, as a state machine.
+//!
+//! Inputs and a time come in, effects go out. The node drives it with threads and clocks, the scenario
+//! harness with a seed. It never knows wasm, sockets, disk or the real clock.
+#![no_std]
+
+extern crate alloc;
+
+pub mod action;
+mod hash;
+pub mod kernel;
+pub mod mailbox;
+pub mod plan;
+pub mod port;
+pub mod process;
+pub mod signal;
+mod timers;
+pub mod types;
+
+pub use hash::{IdHasher, IdMap, IdSet};
+pub use kernel::{Effect, Kernel, KernelConfig, Outcome, Place, Slot, Turn, WellKnown, Work};
+pub use mailbox::{Mailbox, Message};
+pub use port::{Found, Look, Port, PortLimits, Serials};
+pub use process::{
+    Body, CodeId, Counts, Hold, ProcessRecord, Program, ProgramEntry, Standing, UpgradeId, UpgradeOrder,
+};
+pub use signal::{NameRequest, Signal};
+pub use types::{Fit, Types};

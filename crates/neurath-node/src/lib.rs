@@ -1,1 +1,24 @@
-//! node
+//! A node: shards with their guests, the store, the control API. This is what an embedder uses.
+//!
+//! It drives the kernel with threads and clocks. It never knows terminals or argument parsing.
+
+mod catalog;
+mod config;
+mod guest;
+mod identity;
+mod inbox;
+mod logs;
+mod node;
+mod shard;
+mod shared;
+mod types;
+mod upgrade;
+
+pub use catalog::LoadedInfo;
+pub use config::NodeConfig;
+pub use identity::IdentityError;
+pub use logs::LogLine;
+pub use node::{
+    InstallOptions, ModuleInfo, Node, NodeError, ProcessDetails, StartError, UpgradeOptions, UpgradeReport,
+};
+pub use shared::{Death, UpgradeEvent};

@@ -1,0 +1,123 @@
+//! Who a node is, and which of its lives this is.
+//!
+//! `identity.key` holds 32 random bytes and is readable by its owner only; `incarnation` holds a decimal number that
+//! is larger after each start. Invariant: the new number is on disk before the node gives out its first pid.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use neurath_proto::{Incarnation, NodeId};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Identity {
+    /// The node's name for itself.
+    pub node: NodeId,
+    /// Which life this is, from 1.
+    pub incarnation: Incarnation,
+    /// What it keeps to itself.
+    pub secret: [u8; 32],
+}
+
+/// Why a node does not know who it is.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}; the node's data directory must be writable by its owner")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not what the node wrote.
+    #[error("{path} is damaged: {why}; restore it from a backup, or remove it and this node will be a new one")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Reads the identity in `data`, or makes a new one, and begins the next life.
+///
+/// # Errors
+/// The files cannot be read or written, or are damaged. Nothing was changed then.
+pub fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
+    let secret = secret(&data.join("identity.key"))?;
+    let path = data.join("incarnation");
+    let last = match fs::read_to_string(&path) {
+        Ok(text) => {
+            text.trim().parse::<u32>().map_err(|e| IdentityError::Damaged { path: path.clone(), why: e.to_string() })?
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+        Err(source) => return Err(IdentityError::Io { path, source }),
+    };
+    let incarnation = last.saturating_add(1);
+    write_durably(&path, format!("{incarnation}\n").as_bytes())?;
+    let public = blake3::derive_key("neurath 2026 node identity", &secret);
+    let node = NodeId(u64::from_be_bytes(std::array::from_fn(|i| public[i])));
+    Ok(Identity { node, incarnation: Incarnation(incarnation), secret })
+}
+
+fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
+    match fs::read(path) {
+        Ok(bytes) => bytes.try_into().map_err(|bytes: Vec<u8>| IdentityError::Damaged {
+            path: path.into(),
+            why: format!("it has {} bytes instead of 32", bytes.len()),
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret)
+                .map_err(|e| IdentityError::Io { path: path.into(), source: io::Error::other(e.to_string()) })?;
+            write_durably(path, &secret)?;
+            Ok(secret)
+        }
+        Err(source) => Err(IdentityError::Io { path: path.into(), source }),
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+    let temporary = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        if let Some(folder) = path.parent() {
+            fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(|source| IdentityError::Io { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_name_and_begins_a_new_life_at_each_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = begin_life(folder.path()).unwrap();
+        let second = begin_life(folder.path()).unwrap();
+        assert_eq!(first.node, second.node);
+        assert_eq!((first.incarnation.0, second.incarnation.0), (1, 2));
+    }
+
+    #[test]
+    fn damaged_files_are_named_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        begin_life(folder.path()).unwrap();
+        fs::write(folder.path().join("incarnation"), "many").unwrap();
+        let error = begin_life(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("incarnation is damaged"), "{error}");
+        fs::write(folder.path().join("identity.key"), [1; 31]).unwrap();
+        let error = begin_life(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("31 bytes instead of 32"), "{error}");
+        assert_eq!(fs::read_to_string(folder.path().join("incarnation")).unwrap(), "many");
+    }
+}

@@ -1,0 +1,76 @@
+//! What comes into a shard from other threads.
+//!
+//! Invariant: inputs of one sender are taken in the order in which it pushed them; a push never blocks for longer
+//! than it takes to move a vector.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// See the module.
+pub struct Inbox<T> {
+    queue: Mutex<Vec<T>>,
+    /// Something may be in the queue: spares the shard the lock.
+    filled: AtomicBool,
+    sleeper: Condvar,
+}
+
+impl<T> Inbox<T> {
+    /// An empty inbox.
+    pub fn new() -> Self {
+        Self { queue: Mutex::new(Vec::new()), filled: AtomicBool::new(false), sleeper: Condvar::new() }
+    }
+
+    /// Adds one input and wakes the shard.
+    pub fn push(&self, input: T) {
+        let mut queue = self.lock();
+        queue.push(input);
+        self.filled.store(true, Ordering::Release);
+        drop(queue);
+        self.sleeper.notify_one();
+    }
+
+    /// Adds all of `inputs`, in order, and wakes the shard; `inputs` is empty afterwards.
+    pub fn append(&self, inputs: &mut Vec<T>) {
+        let mut queue = self.lock();
+        queue.append(inputs);
+        self.filled.store(true, Ordering::Release);
+        drop(queue);
+        self.sleeper.notify_one();
+    }
+
+    /// Whether there may be something to take.
+    #[inline]
+    pub fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    /// Swaps what has come with `into`, which must be empty.
+    pub fn take(&self, into: &mut Vec<T>) {
+        let mut queue = self.lock();
+        self.filled.store(false, Ordering::Relaxed);
+        std::mem::swap(&mut *queue, into);
+    }
+
+    /// Sleeps until something comes, at most for `at_most` (`None`: as long as it takes).
+    pub fn sleep(&self, at_most: Option<Duration>) {
+        let queue = self.lock();
+        if !queue.is_empty() {
+            return;
+        }
+        match at_most {
+            Some(time) => drop(self.sleeper.wait_timeout(queue, time)),
+            None => drop(self.sleeper.wait(queue)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,893 @@
+//! [`Node`]: what an embedder and the control API call.
+//!
+//! Everything that takes time (reading, compiling) happens off the shards; shards are only sent commands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use neurath_code::store::{
+    ArtifactHash, Binding, GetError, IndexError, ModuleName, ModuleRef, ModuleVersion, NameError, OpenError,
+    ParseRefError, PutError, PutOptions, ReadError, RemoveError, Store,
+};
+use neurath_engine::{CompileError, Engine, EngineConfig, EngineError, PrepareError, Ticker, prepare};
+use neurath_kernel::kernel::Refusal;
+use neurath_kernel::plan::{StateRoute, plan_entry};
+use neurath_kernel::{Kernel, Place, Program, Signal, UpgradeId, UpgradeOrder};
+use neurath_proto::envelope::Class;
+use neurath_proto::json::{JsonError, from_json, from_json_with, to_json};
+use neurath_proto::manifest::{Entry, EntryKind, Manifest};
+use neurath_proto::reason::{CallError, ExitReason};
+use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, Serial};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::catalog::{Catalog, Clock, LoadedInfo, Surroundings, loaded};
+use crate::config::NodeConfig;
+use crate::guest::Guest;
+use crate::identity::{Identity, IdentityError, begin_life};
+use crate::logs::Logs;
+use crate::shard::{Answer, Asked, Command, Input, Shard};
+use crate::shared::{Death, Shared, UpgradeEvent};
+use crate::types::{TooManySchemas, TypeTable};
+
+pub use crate::shard::ProcessDetails;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("{path}: {source}; choose another directory with `--data`")]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The artifact store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The node does not know who it is.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A thread cannot be started.
+    #[error("a thread could not be started: {0}; look at the limits of this user (`ulimit -u`)")]
+    Thread(std::io::Error),
+}
+
+/// Why a request was refused. Unless a variant says otherwise, nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The text names no module version.
+    #[error(transparent)]
+    ModuleRef(#[from] ParseRefError),
+    /// The module's own name will not do.
+    #[error("the module's name: {0}")]
+    ModuleName(#[from] NameError),
+    /// The module's own version will not do.
+    #[error("the module's version `{version}` is no semantic version: {source}; set `version` in its Cargo.toml")]
+    ModuleVersion {
+        /// What it says.
+        version: String,
+        /// What is wrong with it.
+        source: semver::Error,
+    },
+    /// The store has no such version.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// The store does not take the artifact.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// The artifact cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store does not remove the version.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// The store's index cannot be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The module is not one that this node runs.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The module does not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Too many types.
+    #[error(transparent)]
+    Types(#[from] TooManySchemas),
+    /// The module has no such entry.
+    #[error("{module} has no entry `{entry}`; it has: {known}")]
+    UnknownEntry {
+        /// The module.
+        module: String,
+        /// What was asked for.
+        entry: String,
+        /// What there is.
+        known: String,
+    },
+    /// An entry must be chosen.
+    #[error("{module} has several entries: {known}; say which one")]
+    WhichEntry {
+        /// The module.
+        module: String,
+        /// What there is.
+        known: String,
+    },
+    /// The JSON does not fit.
+    #[error("{what}: {source}; it takes {wanted}")]
+    Json {
+        /// What the JSON is for.
+        what: String,
+        /// What is wrong with it.
+        source: JsonError,
+        /// What would fit.
+        wanted: String,
+    },
+    /// There is no such process.
+    #[error("no process `{0}`; `neurath ps` lists those that live, a name is registered by the process itself")]
+    UnknownProcess(String),
+    /// The process takes nothing of the kind.
+    #[error("{process} takes no {what}; {hint}")]
+    TakesNone {
+        /// The process.
+        process: String,
+        /// Casts, calls, messages.
+        what: &'static str,
+        /// What to do instead.
+        hint: String,
+    },
+    /// The call has no answer. It may have been carried out.
+    #[error("{0}")]
+    Call(CallError),
+    /// The answer cannot be shown.
+    #[error("the answer cannot be shown as JSON: {0}")]
+    Answer(String),
+    /// Nothing could be spawned.
+    #[error("not spawned: {0}")]
+    NotSpawned(String),
+    /// Some processes could not take the new code: the plan was refused before any was touched.
+    #[error("{package} cannot be upgraded to {to}:\n  {}", .reasons.join("\n  "))]
+    PlanRefused {
+        /// The module.
+        package: String,
+        /// The version.
+        to: String,
+        /// One line for each entry.
+        reasons: Vec<String>,
+    },
+    /// The version to remove is in use.
+    #[error("{0} is in use: {1}")]
+    InUse(String, String),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// How a module is installed.
+#[derive(Clone, Debug, Default)]
+pub struct InstallOptions {
+    /// As a development version: its hash becomes part of the version, so it never conflicts.
+    pub dev: bool,
+    /// Where it came from, for listings.
+    pub source: Option<String>,
+}
+
+/// An installed module version.
+#[derive(Clone, Debug)]
+pub struct ModuleInfo {
+    /// The module.
+    pub package: String,
+    /// Its semantic version.
+    pub version: String,
+    /// BLAKE3 of the artifact.
+    pub hash: [u8; 32],
+    /// Bytes of the artifact.
+    pub size: u64,
+    /// Where it came from, for people.
+    pub source: Option<String>,
+    /// Whether spawns without a version take it.
+    pub current: bool,
+    /// Whether its native code is in memory, and how many hold it.
+    pub loaded: Option<LoadedInfo>,
+    /// Processes that run it.
+    pub processes: usize,
+    /// What it offers.
+    pub manifest: Option<Manifest>,
+}
+
+/// How an upgrade goes.
+#[derive(Clone, Debug)]
+pub struct UpgradeOptions {
+    /// How long to wait for servers that are in the middle of a message; `None` is the node's setting.
+    pub patience: Option<Duration>,
+    /// Only plan: report what would happen.
+    pub dry_run: bool,
+}
+
+/// What became of an upgrade.
+#[derive(Clone, Debug)]
+pub struct UpgradeReport {
+    /// The module.
+    pub package: String,
+    /// `name@version` that was current before, if any.
+    pub from: Option<String>,
+    /// `name@version` that is wanted.
+    pub to: String,
+    /// What the plan says of each entry and version that runs: `counter@1.0.0 counter: same state`.
+    pub plan: Vec<String>,
+    /// Servers that run the new code.
+    pub committed: Vec<Pid>,
+    /// Servers that went on with the old code, and why.
+    pub rolled_back: Vec<(Pid, String)>,
+    /// Plain processes, which change by themselves at `become_latest!`.
+    pub on_their_own: Vec<Pid>,
+    /// Whether the new version is current now.
+    pub current: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A running node; clones are the same node.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    identity: Identity,
+    shared: Arc<Shared>,
+    engine: Engine,
+    store: Store,
+    last_upgrade: std::sync::atomic::AtomicU64,
+    next_shard: std::sync::atomic::AtomicUsize,
+    /// Upgrades and installations happen one after the other.
+    changing: tokio::sync::Mutex<()>,
+    _ticker: Ticker,
+}
+
+impl Node {
+    /// Starts a node on its data directory.
+    ///
+    /// # Errors
+    /// The directory is not usable, or another node uses it.
+    pub fn start(config: NodeConfig) -> Result<Self, StartError> {
+        std::fs::create_dir_all(&config.data)
+            .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
+        let store = Store::open(config.data.join("store"))?;
+        let identity = begin_life(&config.data)?;
+        let engine = Engine::new(EngineConfig {
+            memory_bytes_max: config.memory_bytes as usize,
+            cache: Some(config.data.join("native")),
+            ..EngineConfig::default()
+        })?;
+        let ticker = Ticker::start(&engine, Duration::from_millis(1)).map_err(StartError::Thread)?;
+        let clock = Clock::start();
+        let types = Arc::new(TypeTable::new());
+        let logs = Arc::new(Logs::new(config.log_lines));
+        let surroundings = Surroundings { types, logs, clock, secret: identity.secret };
+        let catalog = Arc::new(Catalog::new(surroundings));
+        let shared = Arc::new(Shared::new(config, clock, catalog));
+        for shard in 0..shared.config.shards {
+            start_shard(&shared, &identity, shard).map_err(StartError::Thread)?;
+        }
+        tracing::info!(node = %identity.node, incarnation = identity.incarnation.0, shards = shared.config.shards, "node started");
+        Ok(Self(Arc::new(Inner {
+            identity,
+            shared,
+            engine,
+            store,
+            last_upgrade: Default::default(),
+            next_shard: Default::default(),
+            changing: Default::default(),
+            _ticker: ticker,
+        })))
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> NodeId {
+        self.0.identity.node
+    }
+
+    /// Which of its lives this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.0.identity.incarnation
+    }
+
+    /// How it was set up.
+    pub fn config(&self) -> &NodeConfig {
+        &self.0.shared.config
+    }
+
+    /// What guests say.
+    pub fn logs(&self) -> &Arc<Logs> {
+        &self.0.shared.catalog.surroundings().logs
+    }
+
+    /// The latest abnormal ends, oldest first.
+    pub fn deaths(&self) -> Vec<Death> {
+        self.0.shared.deaths()
+    }
+
+    /// The latest changes of code, oldest first.
+    pub fn upgrade_events(&self) -> Vec<UpgradeEvent> {
+        self.0.shared.upgrades()
+    }
+
+    /// Changes of code that were committed and that were rolled back, since the start.
+    pub fn upgrade_counts(&self) -> (u64, u64) {
+        self.0.shared.upgrade_counts()
+    }
+
+    /// Processes that have ended since the start.
+    pub fn ended_count(&self) -> u64 {
+        self.0.shared.ended_count()
+    }
+
+    /// Ends the node: guests are stopped where they are.
+    pub fn stop(&self) {
+        for inbox in &self.0.shared.inboxes {
+            inbox.push(Input::Command(Command::Stop));
+        }
+        self.0.shared.wait_stopped(Duration::from_secs(2));
+    }
+
+    // ---- modules ----
+
+    /// Puts a module into the store. The first version of a module becomes current.
+    ///
+    /// # Errors
+    /// It is no module for this node, or its version is taken by another artifact.
+    pub async fn install(&self, wasm: Vec<u8>, options: InstallOptions) -> Result<ModuleInfo, NodeError> {
+        let _one = self.0.changing.lock().await;
+        let node = self.clone();
+        let version = blocking(move || {
+            let prepared = prepare(&wasm, &node.0.engine.config().module)?;
+            let manifest = prepared.manifest();
+            // Compiled at once: what does not compile is not installed, and the first spawn is fast.
+            drop(node.0.engine.compile::<Guest>(&prepared)?);
+            let version = manifest.version.parse::<semver::Version>();
+            let version =
+                version.map_err(|source| NodeError::ModuleVersion { version: manifest.version.clone(), source })?;
+            let name: ModuleName = manifest.package.parse()?;
+            let binding = if options.dev { Binding::Development } else { Binding::Release };
+            let put = PutOptions { binding, source: options.source };
+            Ok::<_, NodeError>(node.0.store.put(&wasm, &name, &version, put)?)
+        })
+        .await?;
+        if self.0.store.current(&version.name)?.is_none() {
+            self.0.store.set_current(&version.name, &version.version)?;
+        }
+        let all = self.modules().await?;
+        let installed = version.version.to_string();
+        let found = all.into_iter().find(|m| m.package == version.name.as_str() && m.version == installed);
+        found.ok_or(NodeError::Stopping)
+    }
+
+    /// Removes a module version from the store.
+    ///
+    /// # Errors
+    /// It is unknown, current, or processes run it.
+    pub async fn uninstall(&self, module: &str) -> Result<String, NodeError> {
+        let _one = self.0.changing.lock().await;
+        let version = self.0.store.get(&module.parse::<ModuleRef>()?)?;
+        let name = version.to_string();
+        let all = self.modules().await?;
+        let same_package = || all.iter().filter(|m| m.package == version.name.as_str());
+        if let Some(info) = same_package().find(|m| m.version == version.version.to_string()) {
+            if info.processes > 0 {
+                return Err(NodeError::InUse(name, format!("{} processes run it", info.processes)));
+            }
+            if info.current && same_package().count() > 1 {
+                let why = "it is current; upgrade to another version first".to_owned();
+                return Err(NodeError::InUse(name, why));
+            }
+            if info.current {
+                self.0.shared.catalog.set_current(version.name.as_str(), None);
+            }
+        }
+        self.0.store.remove(&version.name, &version.version, |_| None)?;
+        Ok(name)
+    }
+
+    /// All installed versions, by name and version.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn modules(&self) -> Result<Vec<ModuleInfo>, NodeError> {
+        let loaded_now = self.0.shared.catalog.list();
+        let processes = self.processes().await;
+        let mut all = Vec::new();
+        for version in self.0.store.list()? {
+            let name = version.to_string();
+            let current = self.0.store.current(&version.name)?.is_some_and(|v| v.version == version.version);
+            let program = self.0.shared.catalog.get(&version.hash.0);
+            all.push(ModuleInfo {
+                current,
+                loaded: loaded_now.iter().find(|info| info.hash == version.hash.0).cloned(),
+                processes: processes.iter().filter(|p| p.info.program == name).count(),
+                manifest: program.map(|program| loaded(&program).manifest.clone()),
+                package: version.name.to_string(),
+                version: version.version.to_string(),
+                hash: version.hash.0,
+                size: version.size_bytes,
+                source: version.source,
+            });
+        }
+        Ok(all)
+    }
+
+    /// The manifest of an installed module.
+    ///
+    /// # Errors
+    /// It is unknown or damaged.
+    pub async fn manifest(&self, module: &str) -> Result<Manifest, NodeError> {
+        let program = self.load(module).await?;
+        Ok(loaded(&program).manifest.clone())
+    }
+
+    async fn load(&self, module: &str) -> Result<Arc<Program>, NodeError> {
+        let version = self.0.store.get(&module.parse::<ModuleRef>()?)?;
+        self.load_version(version).await
+    }
+
+    async fn load_version(&self, version: ModuleVersion) -> Result<Arc<Program>, NodeError> {
+        if let Some(program) = self.0.shared.catalog.get(&version.hash.0) {
+            return Ok(program);
+        }
+        let node = self.clone();
+        blocking(move || {
+            let wasm = node.0.store.read(ArtifactHash(version.hash.0))?;
+            let prepared = prepare(&wasm, &node.0.engine.config().module)?;
+            node.compile(&prepared, version.name.as_str(), &version.version.to_string())
+        })
+        .await
+    }
+
+    /// What an upgrade to `module` means: without a version, the newest that is installed.
+    fn newest(&self, module: &str) -> Result<ModuleVersion, NodeError> {
+        let reference = module.parse::<ModuleRef>()?;
+        let found = self.0.store.get(&reference)?;
+        if !matches!(reference, ModuleRef::Name(_)) {
+            return Ok(found);
+        }
+        let newer = self.0.store.versions(&found.name)?;
+        let rank = |v: &ModuleVersion| (v.version.major, v.version.minor, v.version.patch, v.sequence);
+        Ok(newer.into_iter().max_by_key(rank).unwrap_or(found))
+    }
+
+    fn compile(
+        &self,
+        prepared: &neurath_engine::Prepared,
+        package: &str,
+        version: &str,
+    ) -> Result<Arc<Program>, NodeError> {
+        let module = self.0.engine.compile(prepared)?;
+        let name = format!("{package}@{version}");
+        let catalog = &self.0.shared.catalog;
+        Ok(catalog.add(*prepared.hash(), name, module, prepared.manifest().clone())?)
+    }
+
+    /// Loads the current version of a package, and keeps it in memory.
+    async fn load_current(&self, package: &str) -> Result<Arc<Program>, NodeError> {
+        if let Some(program) = self.0.shared.catalog.current(package) {
+            return Ok(program);
+        }
+        let program = self.load(package).await?;
+        self.0.shared.catalog.set_current(package, Some(program.clone()));
+        Ok(program)
+    }
+
+    // ---- processes ----
+
+    /// Starts a process: `module` is a name, `name@version` or a hash; `entry` may be left out if there is one.
+    ///
+    /// # Errors
+    /// The module or entry is unknown, or the arguments do not fit.
+    pub async fn spawn(&self, module: &str, entry: Option<&str>, arguments: &Value) -> Result<Pid, NodeError> {
+        let program = if module.contains('@') { self.load(module).await? } else { self.load_current(module).await? };
+        let code = loaded(&program);
+        let (index, entry) = choose_entry(&code.name, &code.manifest, entry)?;
+        let arguments = encode_arguments(entry, arguments)?;
+        let shard = self.0.next_shard.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % self.0.shared.inboxes.len();
+        let (reply, answer) = oneshot::channel();
+        self.command(shard, Command::Spawn { program, entry: index, arguments, reply });
+        answer.await.map_err(|_| NodeError::Stopping)?.map_err(NodeError::NotSpawned)
+    }
+
+    /// Sends a message, given as JSON, to a pid or a name.
+    ///
+    /// # Errors
+    /// There is no such process, or it takes no such message.
+    pub async fn send(&self, target: &str, message: &Value) -> Result<(), NodeError> {
+        let pid = self.find(target).await?;
+        let (entry, schemas) = self.takes(target, pid, false).await?;
+        let (schema, class) = fit(target, &entry, &schemas, message, None)?;
+        let value = message.clone();
+        let types = self.0.shared.catalog.surroundings().types.clone();
+        let id = types.intern(Schema::clone(&schema))?;
+        let message = Box::new(move |_: Pid, _: Ref| {
+            let payload = from_json(&schema, &value).unwrap_or_default();
+            Asked { to: pid, class, reference: Ref::NONE, schema: id, payload }
+        });
+        let (reply, answer) = oneshot::channel();
+        self.command(self.shard_of(pid), Command::Ask { message, reply });
+        answer.await.map_err(|_| NodeError::Stopping)?.map(drop).map_err(NodeError::Call)
+    }
+
+    /// Asks a process and waits for its answer: a server's call, or a message whose one `ReplyTo` is filled in.
+    ///
+    /// # Errors
+    /// There is no such process, it takes no such question, or there is no answer in time.
+    pub async fn call(&self, target: &str, message: &Value, within: Duration) -> Result<Value, NodeError> {
+        let pid = self.find(target).await?;
+        let (entry, schemas) = self.takes(target, pid, true).await?;
+        let (schema, class) = fit(target, &entry, &schemas, message, Some(()))?;
+        let types = self.0.shared.catalog.surroundings().types.clone();
+        let id = types.intern(Schema::clone(&schema))?;
+        let value = message.clone();
+        let message = Box::new(move |from: Pid, reference: Ref| {
+            let payload = from_json_with(&schema, &value, Some((from, reference))).map_or_else(|_| Vec::new(), |f| f.0);
+            Asked { to: pid, class, reference, schema: id, payload }
+        });
+        let (reply, answer) = oneshot::channel();
+        self.command(self.shard_of(pid), Command::Ask { message, reply });
+        let answer = match tokio::time::timeout(within, answer).await {
+            Err(_) => return Err(NodeError::Call(CallError::TimedOut)),
+            Ok(answer) => answer.map_err(|_| NodeError::Stopping)?.map_err(NodeError::Call)?,
+        };
+        let Answer { schema, payload } = answer;
+        let schema = types.schema(schema).ok_or_else(|| NodeError::Answer("its type is unknown".into()))?;
+        to_json(&schema, &payload).map_err(|e| NodeError::Answer(e.to_string()))
+    }
+
+    /// What a process can be sent, or asked.
+    async fn takes(&self, target: &str, pid: Pid, asks: bool) -> Result<(Entry, Vec<(Arc<Schema>, Class)>), NodeError> {
+        let (program, index) =
+            self.program_of(pid).await?.ok_or_else(|| NodeError::UnknownProcess(target.to_owned()))?;
+        let code = loaded(&program);
+        let entry = code.manifest.entries[index as usize].clone();
+        let mut schemas = Vec::new();
+        if asks {
+            schemas.extend(entry.call.iter().map(|s| (Arc::new(s.clone()), Class::Call)));
+        } else {
+            schemas.extend(entry.cast.iter().map(|s| (Arc::new(s.clone()), Class::Cast)));
+        }
+        schemas.extend(entry.accepts.iter().map(|s| (Arc::new(s.clone()), Class::Message)));
+        if schemas.is_empty() {
+            let hint = match entry.kind {
+                EntryKind::Server if asks => "it is a server without calls; use `neurath send`",
+                EntryKind::Server => "it is a server without casts; use `neurath call`",
+                _ => "declare them: `#[neurath::process(accepts(Type))]`",
+            };
+            let what = if asks { "calls" } else { "messages that it declares" };
+            return Err(NodeError::TakesNone { process: target.to_owned(), what, hint: hint.into() });
+        }
+        Ok((entry, schemas))
+    }
+
+    async fn program_of(&self, pid: Pid) -> Result<Option<(Arc<Program>, u32)>, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(self.shard_of(pid), Command::ProgramOf(pid, reply));
+        answer.await.map_err(|_| NodeError::Stopping)
+    }
+
+    /// The pid that a pid's text, a bare serial or a registered name stands for.
+    ///
+    /// # Errors
+    /// Nobody has the name.
+    pub async fn find(&self, target: &str) -> Result<Pid, NodeError> {
+        if let Ok(pid) = target.parse::<Pid>() {
+            return Ok(pid);
+        }
+        if let Ok(serial) = target.parse::<u64>() {
+            return Ok(Pid::new(self.id(), self.incarnation(), Serial(serial)));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.command(0, Command::Whereis(target.to_owned(), reply));
+        let found = answer.await.map_err(|_| NodeError::Stopping)?;
+        found.ok_or_else(|| NodeError::UnknownProcess(target.to_owned()))
+    }
+
+    /// All processes, by pid.
+    pub async fn processes(&self) -> Vec<ProcessDetails> {
+        let mut all = self.gather(Command::List).await.concat();
+        all.sort_by_key(|details| details.info.pid);
+        all
+    }
+
+    /// One process.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn info(&self, target: &str) -> Result<ProcessDetails, NodeError> {
+        let pid = self.find(target).await?;
+        let (reply, answer) = oneshot::channel();
+        self.command(self.shard_of(pid), Command::Info(pid, reply));
+        let found = answer.await.map_err(|_| NodeError::Stopping)?;
+        found.ok_or_else(|| NodeError::UnknownProcess(target.to_owned()))
+    }
+
+    /// Messages that were refused and that found nobody, since the start, and the latest of them.
+    pub async fn refusals(&self) -> (u64, u64, Vec<Refusal>) {
+        let mut all = (0, 0, Vec::new());
+        for (refused, undeliverable, latest) in self.gather(Command::Refusals).await {
+            all.0 += refused;
+            all.1 += undeliverable;
+            all.2.extend(latest);
+        }
+        all.2.sort_by_key(|refusal: &Refusal| refusal.at);
+        all
+    }
+
+    /// Ends a process; `force` cannot be caught, otherwise it is asked to exit.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn kill(&self, target: &str, force: bool) -> Result<Pid, NodeError> {
+        let pid = self.info(target).await?.info.pid;
+        let signal = if force {
+            Signal::Kill { to: pid, by: None }
+        } else {
+            let from = Pid::new(self.id(), self.incarnation(), Serial(0));
+            Signal::Exit { to: pid, from, reason: ExitReason::Killed { by: None }, linked: false }
+        };
+        self.0.shared.inboxes[self.shard_of(pid)].push(Input::Signal(signal));
+        Ok(pid)
+    }
+
+    // ---- upgrade ----
+
+    /// Makes a version current, and changes every server of the module to it; plain processes change by themselves.
+    ///
+    /// Processes are planned first: if the state of any cannot be taken over, nothing is touched. Each server then
+    /// changes between two of its messages, or goes on with its old code as if nothing had happened.
+    ///
+    /// # Errors
+    /// The version is unknown, or the plan is refused.
+    pub async fn upgrade(&self, module: &str, options: UpgradeOptions) -> Result<UpgradeReport, NodeError> {
+        let _one = self.0.changing.lock().await;
+        let started = std::time::Instant::now();
+        let version = self.newest(module)?;
+        let package = version.name.to_string();
+        let target = self.load_version(version.clone()).await?;
+        let members: Vec<_> = self.gather(|reply| Command::Members(package.clone(), reply)).await.concat();
+        let (plan, refused) = plan_members(&members, &target);
+        if !refused.is_empty() {
+            return Err(NodeError::PlanRefused { package, to: target.name.clone(), reasons: refused });
+        }
+        let before = self.0.store.current(&version.name)?;
+        let mut report = UpgradeReport {
+            from: before.as_ref().map(ToString::to_string),
+            to: target.name.clone(),
+            plan,
+            committed: Vec::new(),
+            rolled_back: Vec::new(),
+            on_their_own: Vec::new(),
+            current: false,
+            took: Duration::ZERO,
+            package: package.clone(),
+        };
+        let id = UpgradeId(self.0.last_upgrade.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
+        let mut orders: Vec<Vec<(Pid, UpgradeOrder)>> = self.0.shared.inboxes.iter().map(|_| Vec::new()).collect();
+        for (pid, program, entry) in &members {
+            if program.code == target.code {
+                continue;
+            }
+            let entry = &program.entries[*entry as usize];
+            if !entry.is_server {
+                report.on_their_own.push(*pid);
+                continue;
+            }
+            if let Some(to) = target.entries.iter().position(|e| e.name == entry.name) {
+                let order = UpgradeOrder { id, program: target.clone(), entry: to as u32 };
+                orders[self.shard_of(*pid)].push((*pid, order));
+            }
+        }
+        if options.dry_run {
+            report.took = started.elapsed();
+            return Ok(report);
+        }
+        let catalog_before = self.0.shared.catalog.set_current(&package, Some(target.clone()));
+        let patience = options.patience.unwrap_or(self.config().upgrade_patience);
+        self.carry_out(id, orders, patience, &mut report).await;
+        let nobody_took_it = report.committed.is_empty() && !report.rolled_back.is_empty();
+        if nobody_took_it && report.on_their_own.is_empty() {
+            self.0.shared.catalog.set_current(&package, catalog_before);
+        } else {
+            self.0.store.set_current(&version.name, &version.version)?;
+            report.current = true;
+        }
+        report.took = started.elapsed();
+        Ok(report)
+    }
+
+    async fn carry_out(
+        &self,
+        id: UpgradeId,
+        orders: Vec<Vec<(Pid, UpgradeOrder)>>,
+        patience: Duration,
+        report: &mut UpgradeReport,
+    ) {
+        let (done, mut results) = mpsc::unbounded_channel();
+        let mut open: std::collections::BTreeSet<Pid> = orders.iter().flatten().map(|(pid, _)| *pid).collect();
+        for (shard, orders) in orders.into_iter().enumerate() {
+            if !orders.is_empty() {
+                self.command(shard, Command::Upgrade { orders, done: done.clone() });
+            }
+        }
+        drop(done);
+        let mut deadline = tokio::time::Instant::now() + patience;
+        let mut cancelled = false;
+        while !open.is_empty() {
+            match tokio::time::timeout_at(deadline, results.recv()).await {
+                Ok(Some((pid, result))) => {
+                    open.remove(&pid);
+                    match result {
+                        Ok(()) => report.committed.push(pid),
+                        Err(why) => report.rolled_back.push((pid, why)),
+                    }
+                }
+                Ok(None) => break,
+                Err(_) if cancelled => break,
+                Err(_) => {
+                    cancelled = true;
+                    deadline += Duration::from_secs(1);
+                    for shard in 0..self.0.shared.inboxes.len() {
+                        let late = open.iter().copied().filter(|pid| self.shard_of(*pid) == shard).collect();
+                        self.command(shard, Command::CancelUpgrade(id, late));
+                    }
+                }
+            }
+        }
+        let unknown = "the node cannot say what became of it; look at `neurath info`";
+        report.rolled_back.extend(open.into_iter().map(|pid| (pid, unknown.to_owned())));
+    }
+
+    // ---- shards ----
+
+    fn shard_of(&self, pid: Pid) -> usize {
+        (pid.serial.0 % self.0.shared.inboxes.len() as u64) as usize
+    }
+
+    fn command(&self, shard: usize, command: Command) {
+        self.0.shared.inboxes[shard].push(Input::Command(command));
+    }
+
+    async fn gather<T>(&self, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let mut waiting = Vec::new();
+        for shard in 0..self.0.shared.inboxes.len() {
+            let (reply, answer) = oneshot::channel();
+            self.command(shard, command(reply));
+            waiting.push(answer);
+        }
+        let mut all = Vec::new();
+        for answer in waiting {
+            all.extend(answer.await.ok());
+        }
+        all
+    }
+}
+
+fn start_shard(shared: &Arc<Shared>, identity: &Identity, shard: u32) -> std::io::Result<()> {
+    let Identity { node, incarnation, .. } = *identity;
+    let place = Place { node, incarnation, shard, shards: shared.config.shards };
+    let types = shared.catalog.surroundings().types.clone();
+    let known = types.known();
+    let kernel = Kernel::new(place, shared.config.kernel, types, known);
+    let shared = shared.clone();
+    std::thread::Builder::new()
+        .name(format!("shard {shard}"))
+        .spawn(move || Shard::run(Shard::new(kernel, shared, shard)))
+        .map(drop)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
+) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| NodeError::Stopping)?
+}
+
+fn choose_entry<'m>(module: &str, manifest: &'m Manifest, wanted: Option<&str>) -> Result<(u32, &'m Entry), NodeError> {
+    let known = || manifest.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
+    let entries = || manifest.entries.iter().enumerate().map(|(i, e)| (i as u32, e));
+    match wanted {
+        Some(name) => entries().find(|(_, e)| e.name == name).ok_or_else(|| NodeError::UnknownEntry {
+            module: module.into(),
+            entry: name.into(),
+            known: known(),
+        }),
+        None => {
+            let namesake = entries().find(|(_, e)| e.name == manifest.package.replace('-', "_"));
+            match (namesake, manifest.entries.len()) {
+                (Some(found), _) => Ok(found),
+                (None, 1) => entries().next().ok_or(NodeError::Stopping),
+                _ => Err(NodeError::WhichEntry { module: module.into(), known: known() }),
+            }
+        }
+    }
+}
+
+/// Arguments as an array, as an object by name, or alone if there is one.
+fn encode_arguments(entry: &Entry, arguments: &Value) -> Result<Vec<u8>, NodeError> {
+    let names = &entry.argument_names;
+    let array = match arguments {
+        Value::Array(_) => arguments.clone(),
+        Value::Null if names.is_empty() => Value::Array(Vec::new()),
+        Value::Object(map) if !names.is_empty() && map.keys().all(|key| names.contains(key)) => {
+            Value::Array(names.iter().map(|name| map.get(name).cloned().unwrap_or(Value::Null)).collect())
+        }
+        single => Value::Array(vec![single.clone()]),
+    };
+    let try_one = |value: &Value| from_json(&entry.arguments, value);
+    try_one(&array).or_else(|error| try_one(&Value::Array(vec![arguments.clone()])).map_err(|_| error)).map_err(
+        |source| NodeError::Json {
+            what: format!("the arguments of `{}`", entry.name),
+            source,
+            wanted: format!("[{}] of type {}", names.join(", "), entry.arguments.name()),
+        },
+    )
+}
+
+/// Which of the types that a process takes a JSON value is.
+fn fit(
+    target: &str,
+    entry: &Entry,
+    schemas: &[(Arc<Schema>, Class)],
+    value: &Value,
+    asks: Option<()>,
+) -> Result<(Arc<Schema>, Class), NodeError> {
+    let mut first_error = None;
+    let mut fits_without_reply = false;
+    for (schema, class) in schemas {
+        match from_json_with(schema, value, asks.map(|()| (Pid::default(), Ref::new(1, 1)))) {
+            Ok((_, filled)) if asks.is_none() || *class == Class::Call || filled == 1 => {
+                return Ok((schema.clone(), *class));
+            }
+            Ok(_) => fits_without_reply = true,
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    let wanted = schemas.iter().map(|(schema, _)| schema.name()).collect::<Vec<_>>().join(" | ");
+    match first_error {
+        Some(source) if !fits_without_reply => {
+            Err(NodeError::Json { what: format!("the message for {target} (`{}`)", entry.name), source, wanted })
+        }
+        _ => Err(NodeError::TakesNone {
+            process: target.to_owned(),
+            what: "such question: the message has no `ReplyTo` to be answered to",
+            hint: "use `neurath send`".into(),
+        }),
+    }
+}
+
+/// One line for each entry and version that runs, and one for each that cannot go over.
+fn plan_members(members: &[(Pid, Arc<Program>, u32)], target: &Arc<Program>) -> (Vec<String>, Vec<String>) {
+    let to = loaded(target);
+    let mut kinds: Vec<_> = members
+        .iter()
+        .filter(|(_, program, _)| program.code != target.code)
+        .map(|(_, program, entry)| (program.code, *entry, program))
+        .collect();
+    kinds.sort_by_key(|(code, entry, _)| (*code, *entry));
+    kinds.dedup_by_key(|(code, entry, _)| (*code, *entry));
+    let (mut plan, mut refused) = (Vec::new(), Vec::new());
+    for (_, index, program) in kinds {
+        let from = loaded(program);
+        let entry = &from.manifest.entries[index as usize];
+        match plan_entry(&from.manifest, &entry.name, &entry.state, &to.manifest) {
+            Ok(found) => {
+                let how = match &found.route {
+                    StateRoute::Same => "same state".to_owned(),
+                    StateRoute::Resolve(_) => "state resolved by name".to_owned(),
+                    StateRoute::Convert { converter, .. } => format!("converter `{converter}`"),
+                };
+                let when = if entry.kind == EntryKind::Server { "" } else { ", at its own `become_latest!`" };
+                plan.push(format!("{} {}: {how}{when}", from.name, entry.name));
+            }
+            Err(why) => refused.push(format!("{} {}: {why}", from.name, entry.name)),
+        }
+    }
+    (plan, refused)
+}

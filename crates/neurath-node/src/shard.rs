@@ -1,0 +1,569 @@
+//! A shard: one thread with its own processes. A message that stays on it crosses no lock.
+//!
+//! While a guest is polled, the shard travels with it as its baton. If the guest does not come back within its slice,
+//! the shard is handed to another thread and goes on there; the guest keeps its thread, and what came of it returns
+//! through the inbox.
+//!
+//! Invariant: effects are dealt with before the next turn is taken, so a slot's instance is gone before the slot is
+//! used again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use neurath_engine::{EntryIndex, Fault, Instance, Stop};
+use neurath_kernel::kernel::ProcessInfo;
+use neurath_kernel::kernel::Refusal;
+use neurath_kernel::{Effect, Kernel, Outcome, Port, Program, Signal, Slot, Turn, UpgradeId, UpgradeOrder, Work};
+use neurath_proto::abi::{PollStatus, StartMode};
+use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
+use neurath_proto::reason::{CallError, ExitReason};
+use neurath_proto::{Pid, Ref};
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+use crate::catalog::loaded;
+use crate::guest::Guest;
+use crate::inbox::Inbox;
+use crate::shared::Shared;
+use crate::upgrade;
+
+/// Turns between two looks at the inbox.
+const TURNS: u32 = 64;
+/// Turns between two looks at the clock.
+const TURNS_PER_CLOCK: u32 = 8;
+
+/// Who has the shard while a guest is polled.
+pub enum Baton {
+    /// The guest's own thread.
+    Shard(Box<Shard>),
+    /// Another thread; the flag asks the guest to stop, what came of it goes into the inbox.
+    Gone(Arc<AtomicBool>, Arc<Inbox<Input>>),
+}
+
+/// What comes into a shard.
+pub enum Input {
+    /// From another shard.
+    Signal(Signal),
+    /// A guest that had kept its thread is done.
+    Returned(Box<Returned>),
+    /// From the node.
+    Command(Command),
+}
+
+/// See [`Input::Returned`].
+pub struct Returned {
+    slot: Slot,
+    instance: Option<Instance<Guest>>,
+    port: Box<Port>,
+    outcome: Outcome,
+}
+
+/// What the node asks of a shard.
+pub enum Command {
+    /// Start a process.
+    Spawn {
+        /// Its code.
+        program: Arc<Program>,
+        /// The entry.
+        entry: u32,
+        /// Encoded arguments.
+        arguments: Vec<u8>,
+        /// Where its pid goes.
+        reply: oneshot::Sender<Result<Pid, String>>,
+    },
+    /// Send a message from outside and, if it is a call, wait for the answer.
+    Ask {
+        /// Makes the message once the asker's pid and ref are known.
+        message: Box<dyn FnOnce(Pid, Ref) -> Asked + Send>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    },
+    /// What processes there are.
+    List(oneshot::Sender<Vec<ProcessDetails>>),
+    /// One process.
+    Info(Pid, oneshot::Sender<Option<ProcessDetails>>),
+    /// Which code a process runs.
+    ProgramOf(Pid, oneshot::Sender<Option<(Arc<Program>, u32)>>),
+    /// Whose name it is (shard 0).
+    Whereis(String, oneshot::Sender<Option<Pid>>),
+    /// Messages that were refused: how many, and the latest.
+    Refusals(oneshot::Sender<(u64, u64, Vec<Refusal>)>),
+    /// The servers and plain processes of a package, with the entry of each.
+    Members(String, oneshot::Sender<Vec<(Pid, Arc<Program>, u32)>>),
+    /// Change processes' code.
+    Upgrade {
+        /// Which, and to what.
+        orders: Vec<(Pid, UpgradeOrder)>,
+        /// Where each result goes.
+        done: async_mpsc::UnboundedSender<(Pid, Result<(), String>)>,
+    },
+    /// Give up orders that have not begun.
+    CancelUpgrade(UpgradeId, Vec<Pid>),
+    /// End.
+    Stop,
+}
+
+/// A process as the node shows it.
+#[derive(Clone, Debug)]
+pub struct ProcessDetails {
+    /// What the kernel knows.
+    pub info: ProcessInfo,
+    /// Bytes of linear memory; `None` while it keeps a thread or has not started.
+    pub memory_bytes: Option<u64>,
+    /// The shard that it is on.
+    pub shard: u32,
+}
+
+/// A message from outside.
+pub struct Asked {
+    /// To whom.
+    pub to: Pid,
+    /// Message, cast or call.
+    pub class: Class,
+    /// The asker's ref, if an answer is wanted.
+    pub reference: Ref,
+    /// The type of the payload.
+    pub schema: SchemaId,
+    /// The encoded value.
+    pub payload: Vec<u8>,
+}
+
+/// An answer to someone outside.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its type.
+    pub schema: SchemaId,
+    /// The encoded value.
+    pub payload: Vec<u8>,
+}
+
+/// See the module.
+pub struct Shard {
+    pub(crate) kernel: Kernel,
+    pub(crate) shared: Arc<Shared>,
+    index: u32,
+    instances: Vec<Option<Instance<Guest>>>,
+    inbox: Arc<Inbox<Input>>,
+    incoming: Vec<Input>,
+    outgoing: Vec<Vec<Input>>,
+    running: Slot,
+    detached: HashMap<Slot, Arc<AtomicBool>>,
+    asked: HashMap<Pid, (Ref, oneshot::Sender<Result<Answer, CallError>>)>,
+    upgrades: HashMap<UpgradeId, async_mpsc::UnboundedSender<(Pid, Result<(), String>)>>,
+    pub(crate) plans: upgrade::Plans,
+    stopped: bool,
+}
+
+impl Shard {
+    /// The shard with this number.
+    pub(crate) fn new(kernel: Kernel, shared: Arc<Shared>, index: u32) -> Box<Self> {
+        let inbox = shared.inboxes[index as usize].clone();
+        let outgoing = shared.inboxes.iter().map(|_| Vec::new()).collect();
+        Box::new(Self {
+            kernel,
+            shared,
+            index,
+            instances: Vec::new(),
+            inbox,
+            incoming: Vec::new(),
+            outgoing,
+            running: Slot(0),
+            detached: HashMap::new(),
+            asked: HashMap::new(),
+            upgrades: HashMap::new(),
+            plans: upgrade::Plans::default(),
+            stopped: false,
+        })
+    }
+
+    /// Runs until it is stopped, or until a guest keeps this thread.
+    pub(crate) fn run(mut shard: Box<Self>) {
+        loop {
+            shard.take_inputs();
+            if shard.stopped {
+                shard.shared.shard_stopped();
+                return;
+            }
+            for turn in 0..TURNS {
+                if turn % TURNS_PER_CLOCK == 0 {
+                    let now = shard.shared.clock.now();
+                    shard.kernel.advance(now);
+                    shard.deal_with_effects();
+                }
+                let Some(turn) = shard.kernel.next_turn() else { break };
+                match Self::take_turn(shard, turn) {
+                    Some(back) => shard = back,
+                    None => return,
+                }
+            }
+            shard.flush();
+            if !shard.kernel.has_work() {
+                shard.sleep();
+            }
+        }
+    }
+
+    fn sleep(&mut self) {
+        let time =
+            self.kernel.next_deadline().map(|at| Duration::from_nanos(at.saturating_sub(self.shared.clock.now())));
+        if time != Some(Duration::ZERO) {
+            self.inbox.sleep(time);
+        }
+    }
+
+    // ---- turns ----
+
+    /// Runs a guest. `None`: it kept the thread, and the shard is elsewhere.
+    #[inline]
+    fn take_turn(mut shard: Box<Self>, turn: Turn) -> Option<Box<Self>> {
+        let Turn { slot, pid: _, port, work } = turn;
+        shard.running = slot;
+        match work {
+            Work::Poll(receive) => {
+                let Some(mut instance) = shard.instances[slot.0 as usize].take() else {
+                    return Some(shard.lost(slot, port));
+                };
+                lend(&mut instance, port, Baton::Shard(shard));
+                let result = instance.poll(receive);
+                let outcome = outcome(result, instance.host_mut());
+                Self::give_back(slot, instance, outcome)
+            }
+            Work::Start { program, entry, arguments } => {
+                let loaded = loaded(&program);
+                let module = loaded.module.clone();
+                let mut instance = match Instance::new(&module, Guest::new(loaded)) {
+                    Ok(instance) => instance,
+                    Err(error) => {
+                        let reason = ExitReason::NotStarted { message: error.to_string() };
+                        shard.kernel.finish(slot, port, Outcome::Failed(reason));
+                        shard.deal_with_effects();
+                        return Some(shard);
+                    }
+                };
+                lend(&mut instance, port, Baton::Shard(shard));
+                let result = instance.start_entry(EntryIndex(entry), &arguments, StartMode::Fresh);
+                let outcome = outcome(result, instance.host_mut());
+                Self::give_back(slot, instance, outcome)
+            }
+            Work::Upgrade(order) => {
+                let Some(instance) = shard.instances[slot.0 as usize].take() else {
+                    return Some(shard.lost(slot, port));
+                };
+                let (instance, outcome) = upgrade::server(shard, instance, port, &order);
+                Self::give_back(slot, instance, outcome)
+            }
+            Work::Become { program, entry, schema, state } => {
+                let Some(instance) = shard.instances[slot.0 as usize].take() else {
+                    return Some(shard.lost(slot, port));
+                };
+                let offer = upgrade::Offer { program, entry, schema, state };
+                let (instance, outcome) = upgrade::process(shard, instance, port, offer);
+                Self::give_back(slot, instance, outcome)
+            }
+        }
+    }
+
+    /// A process without an instance: a bug of ours, which ends that process only.
+    fn lost(mut self: Box<Self>, slot: Slot, port: Box<Port>) -> Box<Self> {
+        tracing::error!(slot = slot.0, "a process has no instance");
+        let reason = ExitReason::Trap { message: "the node lost its instance; please report this".into() };
+        self.kernel.finish(slot, port, Outcome::Failed(reason));
+        self.deal_with_effects();
+        self
+    }
+
+    /// Takes port and baton back from an instance after its turn.
+    #[inline]
+    fn give_back(slot: Slot, mut instance: Instance<Guest>, outcome: Outcome) -> Option<Box<Self>> {
+        let guest = instance.host_mut();
+        let port = guest.port.take();
+        let baton = guest.baton.take();
+        guest.deadline = None;
+        let Some(port) = port else { return None };
+        match baton {
+            Some(Baton::Shard(mut shard)) => {
+                shard.put(slot, Some(instance));
+                shard.kernel.finish(slot, port, outcome);
+                shard.deal_with_effects();
+                Some(shard)
+            }
+            Some(Baton::Gone(_, inbox)) => {
+                let instance = Some(instance);
+                inbox.push(Input::Returned(Box::new(Returned { slot, instance, port, outcome })));
+                None
+            }
+            None => None,
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, slot: Slot, instance: Option<Instance<Guest>>) {
+        let index = slot.0 as usize;
+        if index >= self.instances.len() {
+            self.instances.resize_with(index + 1, || None);
+        }
+        self.instances[index] = instance;
+    }
+
+    /// Gives the shard to another thread, because the guest of this one does not come back.
+    ///
+    /// # Errors
+    /// The shard again, and perhaps why the guest must be stopped instead.
+    pub(crate) fn hand_over(mut shard: Box<Self>) -> Result<Baton, (Box<Self>, Option<Stop>)> {
+        let limit = shard.shared.config.detached_max;
+        if shard.detached.len() >= limit {
+            let why = format!("it ran on while {limit} other processes of its shard already did");
+            return Err((shard, Some(Stop(why))));
+        }
+        let flag = Arc::new(AtomicBool::new(false));
+        shard.detached.insert(shard.running, flag.clone());
+        let inbox = shard.inbox.clone();
+        let (sender, receiver) = mpsc::channel::<Box<Self>>();
+        let thread = std::thread::Builder::new().name(format!("shard {}", shard.index)).spawn(move || {
+            if let Ok(shard) = receiver.recv() {
+                Self::run(shard);
+            }
+        });
+        match thread {
+            Ok(_) => match sender.send(shard) {
+                Ok(()) => Ok(Baton::Gone(flag, inbox)),
+                Err(mpsc::SendError(shard)) => Err((shard, None)),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "no thread could be started for a shard whose guest does not come back");
+                shard.detached.remove(&shard.running);
+                Err((shard, None))
+            }
+        }
+    }
+
+    // ---- input ----
+
+    fn take_inputs(&mut self) {
+        if !self.inbox.is_filled() {
+            return;
+        }
+        let mut inputs = std::mem::take(&mut self.incoming);
+        self.inbox.take(&mut inputs);
+        for input in inputs.drain(..) {
+            match input {
+                Input::Signal(signal) => self.kernel.signal(signal),
+                Input::Returned(returned) => {
+                    let Returned { slot, instance, port, outcome } = *returned;
+                    self.detached.remove(&slot);
+                    self.put(slot, instance);
+                    self.kernel.finish(slot, port, outcome);
+                }
+                Input::Command(command) => self.command(command),
+            }
+            self.deal_with_effects();
+        }
+        self.incoming = inputs;
+    }
+
+    fn command(&mut self, command: Command) {
+        // A reply that nobody waits for any more is no failure.
+        match command {
+            Command::Spawn { program, entry, arguments, reply } => {
+                let _ = reply.send(self.kernel.spawn(&program, entry, arguments, None, None));
+            }
+            Command::Ask { message, reply } => self.ask(message, reply),
+            Command::List(reply) => {
+                let list = self.kernel.list().into_iter().map(|info| self.details(info));
+                let _ = reply.send(list.collect());
+            }
+            Command::Info(pid, reply) => {
+                let _ = reply.send(self.kernel.info(pid).map(|info| self.details(info)));
+            }
+            Command::ProgramOf(pid, reply) => {
+                let _ = reply.send(self.kernel.program_of(pid).map(|(program, entry)| (program.clone(), entry)));
+            }
+            Command::Whereis(name, reply) => {
+                let _ = reply.send(self.kernel.whereis(&name));
+            }
+            Command::Refusals(reply) => {
+                let (count, latest) = self.kernel.refusals();
+                let _ = reply.send((count, self.kernel.undeliverable(), latest.cloned().collect()));
+            }
+            Command::Members(package, reply) => {
+                let pids = self.kernel.processes_of(|program| loaded(program).manifest.package == package);
+                let members = pids.into_iter().filter_map(|(pid, entry)| {
+                    let (program, _) = self.kernel.program_of(pid)?;
+                    Some((pid, program.clone(), entry))
+                });
+                let _ = reply.send(members.collect());
+            }
+            Command::Upgrade { orders, done } => {
+                if let Some((_, first)) = orders.first() {
+                    self.upgrades.insert(first.id, done);
+                }
+                for (pid, order) in orders {
+                    self.kernel.order_upgrade(pid, order);
+                }
+            }
+            Command::CancelUpgrade(id, pids) => {
+                for pid in pids {
+                    if self.kernel.cancel_upgrade(pid, id)
+                        && let Some(done) = self.upgrades.get(&id)
+                    {
+                        let _ = done.send((pid, Err("it was not between two messages in time".into())));
+                    }
+                }
+                self.upgrades.remove(&id);
+            }
+            Command::Stop => self.stopped = true,
+        }
+    }
+
+    fn details(&self, info: ProcessInfo) -> ProcessDetails {
+        let instance = self.instances.get(info.slot.0 as usize).and_then(Option::as_ref);
+        ProcessDetails { memory_bytes: instance.map(|i| i.memory_bytes() as u64), shard: self.index, info }
+    }
+
+    fn ask(
+        &mut self,
+        message: Box<dyn FnOnce(Pid, Ref) -> Asked + Send>,
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    ) {
+        self.asked.retain(|pid, (_, waiting)| {
+            let gone = waiting.is_closed();
+            if gone {
+                self.kernel.close_external(*pid);
+            }
+            !gone
+        });
+        let from = self.kernel.open_external();
+        let own = Ref::new(1, 1);
+        let Asked { to, class, reference, schema, payload } = message(from, own);
+        let envelope = Envelope {
+            class,
+            from,
+            to,
+            epoch: Epoch(0),
+            reference,
+            schema,
+            trace: TraceId(0),
+            payload: Payload::from(payload),
+            attachments: None,
+        };
+        if reference.is_some() {
+            self.asked.insert(from, (reference, reply));
+        } else {
+            self.kernel.close_external(from);
+            let _ = reply.send(Ok(Answer { schema, payload: Vec::new() }));
+        }
+        self.kernel.signal(Signal::Message(envelope));
+    }
+
+    // ---- effects ----
+
+    #[inline]
+    pub(crate) fn deal_with_effects(&mut self) {
+        while let Some(effect) = self.kernel.poll_effect() {
+            self.deal_with(effect);
+        }
+    }
+
+    fn deal_with(&mut self, effect: Effect) {
+        match effect {
+            Effect::ToShard(shard, signal) => {
+                if let Some(queue) = self.outgoing.get_mut(shard as usize) {
+                    queue.push(Input::Signal(signal));
+                }
+            }
+            Effect::ToNode(node, signal) => self.no_route(node, signal),
+            Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
+            Effect::Ended { slot, pid, reason } => {
+                if let Some(instance) = self.instances.get_mut(slot.0 as usize).and_then(Option::take) {
+                    instance.recycle();
+                }
+                self.shared.ended(pid, reason);
+            }
+            Effect::Interrupt(slot) => {
+                if let Some(flag) = self.detached.get(&slot) {
+                    flag.store(true, Ordering::Relaxed);
+                }
+            }
+            Effect::UpgradeDone { id, pid, result } => {
+                if let Some(done) = self.upgrades.get(&id)
+                    && done.send((pid, result)).is_err()
+                {
+                    self.upgrades.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Other nodes come later: until then a pid of another node is a process that cannot be reached.
+    fn no_route(&mut self, _node: neurath_proto::NodeId, signal: Signal) {
+        let answer = match signal {
+            Signal::Message(envelope) if envelope.reference.is_some() && envelope.class != Class::Reply => {
+                let error = CallError::Down(ExitReason::Disconnected);
+                Signal::CallFailed { to: envelope.from, reference: envelope.reference, error }
+            }
+            Signal::Link { to, from } => {
+                Signal::Exit { to: from, from: to, reason: ExitReason::Disconnected, linked: true }
+            }
+            Signal::Monitor { to, from, reference } => {
+                Signal::Down { to: from, from: to, reference, reason: ExitReason::Disconnected }
+            }
+            _ => return,
+        };
+        self.kernel.signal(answer);
+    }
+
+    fn answer_external(&mut self, pid: Pid, signal: Signal) {
+        let answer = match signal {
+            Signal::Message(envelope) if envelope.class == Class::Reply => {
+                Ok(Answer { schema: envelope.schema, payload: envelope.payload.as_slice().to_vec() })
+            }
+            Signal::CallFailed { error, .. } => Err(error),
+            _ => return,
+        };
+        if let Some((_, reply)) = self.asked.remove(&pid) {
+            let _ = reply.send(answer);
+            self.kernel.close_external(pid);
+        }
+    }
+
+    fn flush(&mut self) {
+        for (shard, queue) in self.outgoing.iter_mut().enumerate() {
+            if !queue.is_empty() {
+                self.shared.inboxes[shard].append(queue);
+            }
+        }
+    }
+}
+
+/// Puts port and baton into the instance's host for a turn.
+#[inline]
+pub(crate) fn lend(instance: &mut Instance<Guest>, port: Box<Port>, baton: Baton) {
+    let guest = instance.host_mut();
+    guest.port = Some(port);
+    guest.baton = Some(baton);
+}
+
+/// What came of a call into a guest.
+#[inline]
+pub(crate) fn outcome(result: Result<PollStatus, Fault>, guest: &mut Guest) -> Outcome {
+    match result {
+        Ok(PollStatus::Pending) => Outcome::Pending,
+        Ok(PollStatus::Finished) => Outcome::Exited(ExitReason::Normal),
+        Ok(PollStatus::BadArguments) => {
+            let message = "the arguments are not what the entry takes".to_owned();
+            Outcome::Failed(ExitReason::NotStarted { message })
+        }
+        Err(Fault::Exited) => Outcome::Exited(guest.exit.take().unwrap_or(ExitReason::Normal)),
+        Err(fault) => Outcome::Failed(reason(&fault, guest)),
+    }
+}
+
+/// A fault as the reason of an exit.
+pub(crate) fn reason(fault: &Fault, guest: &mut Guest) -> ExitReason {
+    if let Some((message, location)) = guest.panic.take() {
+        return ExitReason::Panic { message, location };
+    }
+    ExitReason::Trap { message: fault.to_string() }
+}

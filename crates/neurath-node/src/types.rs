@@ -1,0 +1,188 @@
+//! The schemas that this node has met, each under one number, and how they relate.
+//!
+//! Invariant: a number never changes its schema while the node lives; relations are computed once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use neurath_kernel::{Fit, Types, WellKnown};
+use neurath_proto::envelope::SchemaId;
+use neurath_proto::notice::{Down, Exit, NameAnswer, NotDelivered};
+use neurath_proto::reason::CallError;
+use neurath_proto::resolve::{Mismatch, Resolution, same_name};
+use neurath_proto::{Schema, SchemaHash};
+
+/// Schemas that one node may know: beyond that modules are refused.
+const SCHEMAS_MAX: usize = 1 << 20;
+
+/// See the module.
+pub struct TypeTable {
+    inner: RwLock<Inner>,
+    known: WellKnown,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_hash: HashMap<SchemaHash, SchemaId>,
+    schemas: Vec<Arc<Schema>>,
+    relations: HashMap<(SchemaId, SchemaId), Relation>,
+}
+
+#[derive(Clone)]
+enum Relation {
+    Same,
+    Convert(Arc<Resolution>),
+    Not(Arc<Mismatch>),
+}
+
+/// The node knows as many schemas as it may.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this node knows {SCHEMAS_MAX} schemas, which is its limit; restart it, or look for a module that makes up types"
+)]
+pub struct TooManySchemas;
+
+impl TypeTable {
+    /// A table that knows what the runtime itself says.
+    pub fn new() -> Self {
+        let mut inner = Inner::default();
+        let mut add = |schema| inner.add(schema).unwrap_or_default();
+        let known = WellKnown {
+            down: add(Schema::of::<Down>()),
+            exit: add(Schema::of::<Exit>()),
+            name_answer: add(Schema::of::<NameAnswer>()),
+            not_delivered: add(Schema::of::<NotDelivered>()),
+        };
+        Self { inner: RwLock::new(inner), known }
+    }
+
+    /// The numbers of what the runtime itself says.
+    pub fn known(&self) -> WellKnown {
+        self.known
+    }
+
+    /// The number of a schema.
+    ///
+    /// # Errors
+    /// The table is full; nothing changed.
+    pub fn intern(&self, schema: Schema) -> Result<SchemaId, TooManySchemas> {
+        let hash = schema.hash();
+        if let Some(id) = self.read().by_hash.get(&hash) {
+            return Ok(*id);
+        }
+        self.write().add(schema)
+    }
+
+    /// The schema with this number.
+    pub fn schema(&self, id: SchemaId) -> Option<Arc<Schema>> {
+        self.read().schemas.get(id.0 as usize).cloned()
+    }
+
+    /// The bytes of a value of type `writer` as `reader` would have written them.
+    pub fn convert(&self, reader: SchemaId, writer: SchemaId, bytes: &[u8]) -> Result<Vec<u8>, CallError> {
+        match self.relation(reader, writer) {
+            Relation::Same => Ok(bytes.to_vec()),
+            Relation::Convert(resolution) => resolution.apply(bytes).map_err(|m| to_call_error(&m)),
+            Relation::Not(mismatch) => Err(to_call_error(&mismatch)),
+        }
+    }
+
+    fn relation(&self, reader: SchemaId, writer: SchemaId) -> Relation {
+        if reader == writer {
+            return Relation::Same;
+        }
+        if let Some(relation) = self.read().relations.get(&(reader, writer)) {
+            return relation.clone();
+        }
+        let (Some(to), Some(from)) = (self.schema(reader), self.schema(writer)) else {
+            return Relation::Not(Arc::new(unknown()));
+        };
+        let relation = match Resolution::new(&from, &to) {
+            Ok(resolution) if resolution.is_identity() => Relation::Same,
+            Ok(resolution) => Relation::Convert(Arc::new(resolution)),
+            Err(mismatch) => Relation::Not(Arc::new(mismatch)),
+        };
+        self.write().relations.insert((reader, writer), relation.clone());
+        relation
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Default for TypeTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inner {
+    fn add(&mut self, schema: Schema) -> Result<SchemaId, TooManySchemas> {
+        let hash = schema.hash();
+        if let Some(id) = self.by_hash.get(&hash) {
+            return Ok(*id);
+        }
+        if self.schemas.len() >= SCHEMAS_MAX {
+            return Err(TooManySchemas);
+        }
+        let id = SchemaId(self.schemas.len() as u32);
+        self.schemas.push(Arc::new(schema));
+        self.by_hash.insert(hash, id);
+        Ok(id)
+    }
+}
+
+impl Types for TypeTable {
+    fn fit(&self, reader: SchemaId, writer: SchemaId) -> Fit {
+        match self.relation(reader, writer) {
+            Relation::Same => Fit::Same,
+            Relation::Convert(_) => Fit::Convert,
+            Relation::Not(_) => Fit::No,
+        }
+    }
+
+    fn mismatch(&self, readers: &[SchemaId], writer: SchemaId) -> CallError {
+        let Some(from) = self.schema(writer) else { return to_call_error(&unknown()) };
+        // The reader of the same name says most; failing that, all of them are named.
+        let namesake = readers
+            .iter()
+            .find(|id| self.schema(**id).is_some_and(|to| same_name(&from, &to)))
+            .or(if readers.len() == 1 { readers.first() } else { None });
+        if let Some(id) = namesake
+            && let Relation::Not(mismatch) = self.relation(*id, writer)
+        {
+            return to_call_error(&mismatch);
+        }
+        let names: Vec<_> = readers.iter().map(|id| self.name(*id)).collect();
+        CallError::Mismatch {
+            writer: from.name(),
+            reader: if names.is_empty() { "nothing".into() } else { names.join(" | ") },
+            path: from.name(),
+            message: "the receiver takes no message of this type".into(),
+        }
+    }
+
+    fn name(&self, schema: SchemaId) -> String {
+        self.schema(schema).map_or_else(|| "an unknown type".into(), |schema| schema.name())
+    }
+}
+
+fn unknown() -> Mismatch {
+    Mismatch {
+        writer: "an unknown type".into(),
+        reader: "an unknown type".into(),
+        path: String::new(),
+        message: "this node does not know the schema".into(),
+    }
+}
+
+/// The same words for whoever waits for an answer.
+pub fn to_call_error(mismatch: &Mismatch) -> CallError {
+    let Mismatch { writer, reader, path, message } = mismatch.clone();
+    CallError::Mismatch { writer, reader, path, message }
+}
