@@ -10,6 +10,7 @@
 //!   overwriting data, and so that an image is small.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +70,7 @@ impl BuildRequest {
 /// A module that was built.
 #[derive(Clone, Debug)]
 pub struct BuiltModule {
-    /// The file. The next build of the same package writes to the same place.
+    /// The file. The next build of the same package in the same way writes to the same place.
     pub wasm_path: PathBuf,
     /// The package: the module's name.
     pub package: String,
@@ -167,20 +168,16 @@ impl Toolchain {
     /// Compiles one guest.
     pub fn build(&self, request: &BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<BuiltModule, BuildError> {
         let package = self.inspect(request)?;
+        let rustflags = self.rustflags(request).join("\u{1f}");
         let mut command = self.cargo(request);
         command
             .arg("rustc")
             .args(["--release", "--lib", "--crate-type", "cdylib", "--target", GUEST_TARGET])
             .args(["--package", &package.id])
-            .arg(if request.color {
-                "--message-format=json-diagnostic-rendered-ansi"
-            } else {
-                "--message-format=json"
-            });
-        if let Some(dir) = &request.target_dir {
-            command.arg("--target-dir").arg(dir);
-        }
-        command.env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(request).join("\u{1f}"));
+            .arg("--target-dir")
+            .arg(&package.target_dir)
+            .arg(if request.color { "--message-format=json-diagnostic-rendered-ansi" } else { "--message-format=json" })
+            .env("CARGO_ENCODED_RUSTFLAGS", &rustflags);
         if let Some(linker) = &self.linker {
             command.env(LINKER_VARIABLE, linker);
         }
@@ -191,6 +188,7 @@ impl Toolchain {
                 .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true");
         }
 
+        let output = Output::lock(&package, &format!("{:?}\n{rustflags}\n{}", request.profile, self.rustc.display()))?;
         let mut run = Run {
             package: &package,
             ready: BTreeSet::new(),
@@ -207,7 +205,9 @@ impl Toolchain {
             }
             Line::Err(text) => run.status_line(&text, progress),
         })?;
-        run.finish(status.success())
+        let mut built = run.finish(status.success())?;
+        built.wasm_path = output.keep(&built.wasm_path)?;
+        Ok(built)
     }
 
     /// Cargo in the crate's directory, with this compiler.
@@ -249,9 +249,50 @@ impl Toolchain {
         }
         let metadata: Value =
             serde_json::from_slice(&output.stdout).map_err(|error| manifest_error(error.to_string()))?;
+        let usual_target_dir = Path::new(text(&metadata["target_directory"]));
         let metadata = Metadata::new(&metadata);
         let package = metadata.choose(&manifest, request.package.as_deref())?;
-        metadata.check(package)
+        metadata.check(package, std::path::absolute(request.target_dir.as_deref().unwrap_or(usual_target_dir))?)
+    }
+}
+
+/// Where a module is kept, and the right to write it.
+///
+/// Cargo names a module's file by its library alone. Another version of a package, or another profile, in the
+/// same target directory is written to the same file, and cargo then takes that file for what it is asked for
+/// if nothing else has changed. So what is not byte for byte what this package made last is taken away
+/// first, and the module is copied to a place of its own.
+struct Output {
+    kept: PathBuf,
+    _lock: File,
+}
+
+impl Output {
+    fn lock(package: &Package, how: &str) -> io::Result<Self> {
+        let dir = package.target_dir.join("neurath");
+        fs::create_dir_all(&dir)?;
+        let lock = File::create(dir.join("lock"))?;
+        lock.lock()?;
+        let key = blake3::hash(format!("{}\n{how}", package.id).as_bytes()).to_hex();
+        let output = Self { kept: dir.join(format!("{}-{}.wasm", package.name, &key[..16])), _lock: lock };
+
+        let kept = fs::read(&output.kept).ok();
+        let release = package.target_dir.join(GUEST_TARGET).join("release");
+        let file = format!("{}.wasm", package.library);
+        for theirs in [release.join("deps").join(&file), release.join(&file)] {
+            match fs::read(&theirs) {
+                Ok(bytes) if kept.as_ref() != Some(&bytes) => fs::remove_file(&theirs)?,
+                _ => {}
+            }
+        }
+        Ok(output)
+    }
+
+    fn keep(self, built: &Path) -> io::Result<PathBuf> {
+        let new = self.kept.with_extension("new");
+        fs::copy(built, &new)?;
+        fs::rename(&new, &self.kept)?;
+        Ok(self.kept)
     }
 }
 
@@ -261,6 +302,9 @@ struct Package {
     id: String,
     name: String,
     version: Version,
+    /// The name of its library.
+    library: String,
+    target_dir: PathBuf,
     /// How many packages are compiled with it, itself included.
     packages: usize,
     local_dirs: Vec<PathBuf>,
@@ -304,15 +348,17 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    fn check(&self, package: &Value) -> Result<Package, BuildError> {
+    fn check(&self, package: &Value, target_dir: PathBuf) -> Result<Package, BuildError> {
         let name = text(&package["name"]).to_owned();
         let manifest = PathBuf::from(text(&package["manifest_path"]));
         let kinds = ["lib", "rlib", "cdylib", "dylib", "staticlib"];
         let is_library =
             |target: &Value| target["kind"].as_array().into_iter().flatten().any(|kind| kinds.contains(&text(kind)));
-        if !package["targets"].as_array().into_iter().flatten().any(is_library) {
+        let Some(library) = package["targets"].as_array().into_iter().flatten().find(|target| is_library(target))
+        else {
             return Err(BuildError::NoLibrary { package: name, manifest });
-        }
+        };
+        let library = text(&library["name"]).replace('-', "_");
         let depends = |dependency: &Value| dependency["name"] == SDK_CRATE && dependency["kind"].is_null();
         if !package["dependencies"].as_array().into_iter().flatten().any(depends) {
             return Err(BuildError::NoSdk { package: name, manifest });
@@ -327,7 +373,7 @@ impl<'a> Metadata<'a> {
             .filter(|package| package["source"].is_null())
             .filter_map(|package| Some(Path::new(package["manifest_path"].as_str()?).parent()?.to_owned()))
             .collect();
-        Ok(Package { packages: compiled.len(), id, name, version, local_dirs })
+        Ok(Package { packages: compiled.len(), id, name, version, library, target_dir, local_dirs })
     }
 
     /// The package and everything it needs to be compiled; not what only its tests need.

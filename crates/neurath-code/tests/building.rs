@@ -114,6 +114,34 @@ fn a_changed_guest_is_built_again_soon() {
 }
 
 #[test]
+fn two_versions_and_two_profiles_in_one_target_directory_are_not_mistaken_for_each_other() {
+    let toolchain = toolchain();
+    let shared = tempfile::tempdir().unwrap();
+    let versions = [1, 2].map(|number| {
+        let mark = format!("#[unsafe(no_mangle)] pub extern \"C\" fn version{number}() -> u32 {{ {number} }}");
+        workspace(&format!("{GUEST}\n{mark}"))
+    });
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..2 {
+        for profile in [Profile::Release, Profile::Quick] {
+            for (number, dir) in (1..).zip(&versions) {
+                let request = BuildRequest {
+                    target_dir: Some(shared.path().to_owned()),
+                    profile,
+                    ..request(dir.path(), "guest")
+                };
+                let built = toolchain.build(&request, &mut |_| {}).unwrap();
+                let wasm = fs::read(&built.wasm_path).unwrap();
+                let mark = format!("version{number}");
+                assert!(wasm.windows(mark.len()).any(|bytes| bytes == mark.as_bytes()), "{mark}, {profile:?}");
+                seen.insert(wasm);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 4, "the same source built in the same way gives the same bytes");
+}
+
+#[test]
 fn the_compilers_own_words_are_in_the_error() {
     let dir = workspace("pub fn broken() -> u32 { \"text\" }");
     let error = toolchain().build(&request(dir.path(), "guest"), &mut |_| {}).unwrap_err();
