@@ -1,0 +1,244 @@
+//! What processes, servers and functions have in common: parameters, the typed `spawn` functions, exports.
+//!
+//! Invariant: nothing here looks at types; what a type must be is said by the traits of `neurath`, so that
+//! the compiler's errors point at what the user wrote.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, LitStr, Pat, Result, Signature, Token, Type};
+
+/// What stands in the parentheses of `#[process(…)]`, `#[server(…)]` and `#[function(…)]`.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) accepts: Vec<Type>,
+}
+
+impl Parse for Options {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut options = Self::default();
+        while !input.is_empty() {
+            let key: Ident = input.parse()?;
+            if key == "name" {
+                input.parse::<Token![=]>()?;
+                let name: LitStr = input.parse()?;
+                let value = name.value();
+                if value.is_empty() || !value.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)) {
+                    return Err(Error::new(name.span(), "a name has letters, digits, `_`, `-` and `.`"));
+                }
+                options.name = Some(name);
+            } else if key == "accepts" {
+                let types;
+                syn::parenthesized!(types in input);
+                options.accepts = Punctuated::<Type, Token![,]>::parse_terminated(&types)?.into_iter().collect();
+            } else {
+                return Err(Error::new(key.span(), "expected `accepts(Type, …)` or `name = \"…\"`"));
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The parameters of an entry or converter.
+pub(crate) struct Parameters {
+    pub(crate) names: Vec<Ident>,
+    pub(crate) types: Vec<Type>,
+}
+
+impl Parameters {
+    /// The parameters of `signature`, if a host can give them.
+    pub(crate) fn of(signature: &Signature) -> Result<Self> {
+        let mut parameters = Self { names: Vec::new(), types: Vec::new() };
+        for input in &signature.inputs {
+            let typed = match input {
+                FnArg::Typed(typed) => typed,
+                FnArg::Receiver(this) => {
+                    return Err(Error::new(this.span(), "it starts by itself and has no `self`; pass what it needs"));
+                }
+            };
+            let Pat::Ident(pattern) = &*typed.pat else {
+                return Err(Error::new(typed.pat.span(), "a parameter needs a name here; take it apart in the body"));
+            };
+            if let Some(reference) = find_reference(&typed.ty) {
+                return Err(Error::new(
+                    reference,
+                    "parameters are sent from process to process and cannot borrow; use an owned type, `String` for `&str`",
+                ));
+            }
+            parameters.names.push(pattern.ident.clone());
+            parameters.types.push((*typed.ty).clone());
+        }
+        if parameters.names.len() > 8 {
+            return Err(Error::new(signature.inputs.span(), "at most 8 parameters; put them into a struct"));
+        }
+        Ok(parameters)
+    }
+
+    /// `name: Type, …`
+    pub(crate) fn declared(&self) -> TokenStream {
+        let Self { names, types } = self;
+        quote!(#(#names: #types),*)
+    }
+
+    /// `(Type, …,)`
+    pub(crate) fn tuple_type(&self) -> TokenStream {
+        let types = &self.types;
+        quote!((#(#types,)*))
+    }
+
+    /// `(name, …,)`
+    pub(crate) fn tuple(&self) -> TokenStream {
+        let names = &self.names;
+        quote!((#(#names,)*))
+    }
+
+    /// The same without the tuple around a single one.
+    pub(crate) fn plain_type(&self) -> TokenStream {
+        match self.types.as_slice() {
+            [only] => quote!(#only),
+            _ => self.tuple_type(),
+        }
+    }
+
+    /// The same without the tuple around a single one.
+    pub(crate) fn plain(&self) -> TokenStream {
+        match self.names.as_slice() {
+            [only] => quote!(#only),
+            _ => self.tuple(),
+        }
+    }
+}
+
+fn find_reference(ty: &Type) -> Option<Span> {
+    match ty {
+        Type::Reference(reference) => Some(reference.span()),
+        Type::Ptr(pointer) => Some(pointer.span()),
+        Type::ImplTrait(it) => Some(it.span()),
+        Type::Paren(inner) => find_reference(&inner.elem),
+        Type::Group(inner) => find_reference(&inner.elem),
+        _ => None,
+    }
+}
+
+/// Refuses what no function that a host calls can be.
+pub(crate) fn check_signature(signature: &Signature, what: &str) -> Result<()> {
+    if let Some(generic) = signature.generics.params.first() {
+        return Err(Error::new(
+            generic.span(),
+            format!("a {what} cannot be generic: the host starts it by name, with types that are known"),
+        ));
+    }
+    if let Some(unsafety) = &signature.unsafety {
+        return Err(Error::new(unsafety.span(), format!("a {what} cannot be `unsafe`")));
+    }
+    if let Some(abi) = &signature.abi {
+        return Err(Error::new(abi.span(), format!("a {what} cannot be `extern`")));
+    }
+    if let Some(variadic) = &signature.variadic {
+        return Err(Error::new(variadic.span(), format!("a {what} cannot be variadic")));
+    }
+    Ok(())
+}
+
+/// `spawn`, `spawn_link` and `spawn_monitor` of `Self`.
+pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &TokenStream) -> TokenStream {
+    let declared = parameters.declared();
+    let tuple = parameters.tuple();
+    let spawn = format!("Starts a process `{name}`: its pid.");
+    let link = format!("Starts a process `{name}` that is linked to this one before it runs.");
+    let monitor = format!(
+        "Starts a process `{name}` that is watched before it runs; the ref is that of the `Down` that will come."
+    );
+    quote! {
+        #[doc = #spawn]
+        #[allow(clippy::too_many_arguments)]
+        #visibility fn spawn(#declared) -> ::neurath::Pid {
+            ::neurath::__private::spawn::<Self>(&#tuple, ::neurath::__private::PLAIN).0
+        }
+
+        #[doc = #link]
+        #[allow(clippy::too_many_arguments)]
+        #visibility fn spawn_link(#declared) -> ::neurath::Pid {
+            ::neurath::__private::spawn::<Self>(&#tuple, ::neurath::__private::LINK).0
+        }
+
+        #[doc = #monitor]
+        #[allow(clippy::too_many_arguments)]
+        #visibility fn spawn_monitor(#declared) -> (::neurath::Pid, ::neurath::Ref) {
+            ::neurath::__private::spawn::<Self>(&#tuple, ::neurath::__private::MONITOR)
+        }
+    }
+}
+
+/// What the manifest says about an entry.
+pub(crate) struct About<'a> {
+    pub(crate) name: &'a str,
+    /// The last segment of its path.
+    pub(crate) item: &'a Ident,
+    /// A variant of `EntryKind`.
+    pub(crate) kind: &'a str,
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) accepts: &'a [Type],
+    pub(crate) call: Option<TokenStream>,
+    pub(crate) reply: Option<TokenStream>,
+    pub(crate) cast: Option<TokenStream>,
+}
+
+/// `fn describe` of the `Entry`.
+pub(crate) fn describe_function(about: &About<'_>) -> TokenStream {
+    let About { name, item, kind, parameters, accepts, call, reply, cast } = about;
+    let kind = format_ident!("{kind}");
+    let argument_names = parameters.names.iter().map(|name| name.to_string().trim_start_matches("r#").to_owned());
+    let optional = |ty: &Option<TokenStream>| match ty {
+        Some(ty) => quote!(::core::option::Option::Some(::neurath::__private::Schema::of::<#ty>())),
+        None => quote!(::core::option::Option::None),
+    };
+    let (call, reply, cast) = (optional(call), optional(reply), optional(cast));
+    let accepts = accepts.iter().map(|ty| quote_spanned!(ty.span()=> ::neurath::__private::Schema::of::<#ty>()));
+    let item = item.to_string();
+    quote! {
+        fn describe() -> ::neurath::__private::manifest::Entry {
+            ::neurath::__private::describe::<Self>(
+                &::neurath::__private::About {
+                    name: #name,
+                    path: ::core::concat!(
+                        ::core::env!("CARGO_PKG_NAME"), "@", ::core::env!("CARGO_PKG_VERSION"), "#",
+                        ::core::module_path!(), "::", #item,
+                    ),
+                    kind: ::neurath::__private::EntryKind::#kind,
+                    argument_names: &[#(#argument_names),*],
+                },
+                <[_]>::into_vec(::neurath::__private::Box::new([#(#accepts),*])),
+                #call,
+                #reply,
+                #cast,
+            )
+        }
+    }
+}
+
+/// The exports that start and describe the entry `ty`.
+pub(crate) fn entry_exports(name: &str, ty: &TokenStream) -> TokenStream {
+    let start = format!("neurath:start:{name}");
+    let describe = format!("neurath:describe:entry:{name}");
+    quote! {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            #[unsafe(export_name = #start)]
+            extern "C" fn start(ptr: usize, len: usize, mode: u32) -> u32 {
+                ::neurath::__private::exports::start::<#ty>(ptr, len, mode)
+            }
+
+            #[unsafe(export_name = #describe)]
+            extern "C" fn describe() -> u64 {
+                ::neurath::__private::exports::describe(<#ty as ::neurath::Entry>::describe().to_bytes())
+            }
+        };
+    }
+}

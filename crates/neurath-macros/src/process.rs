@@ -1,0 +1,98 @@
+//! `#[neurath::process]`
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, ItemFn, Result, ReturnType};
+
+use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
+
+pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    let signature = &function.sig;
+    if signature.asyncness.is_none() {
+        return Err(Error::new(
+            signature.fn_token.span(),
+            "a process waits for messages, so it is an `async fn`; for one that only computes there is `#[neurath::function]`",
+        ));
+    }
+    check_signature(signature, "process")?;
+    if let ReturnType::Type(_, ty) = &signature.output
+        && !is_unit_or_never(ty)
+    {
+        return Err(Error::new(
+            ty.span(),
+            "a process returns nothing: nobody would get it; end with `exit(reason)`, or use `#[neurath::function]`",
+        ));
+    }
+    let parameters = Parameters::of(signature)?;
+    let item = &signature.ident;
+    let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
+    let visibility = &function.vis;
+    let (declared, tuple_type, tuple) = (parameters.declared(), parameters.tuple_type(), parameters.tuple());
+    let (plain_type, plain) = (parameters.plain_type(), parameters.plain());
+    let names = &parameters.names;
+    let spawns = spawn_functions(&parameters, &name, &quote!(pub));
+    let describe = describe_function(&About {
+        name: &name,
+        item,
+        kind: "Process",
+        parameters: &parameters,
+        accepts: &options.accepts,
+        call: None,
+        reply: None,
+        cast: None,
+    });
+    let exports = entry_exports(&name, &quote!(#item));
+    let doc = format!("The entry `{name}`: starts processes that run the function of this name.");
+    let boot = quote_spanned! {signature.span()=>
+        fn boot(
+            bytes: &[u8],
+            _: ::neurath::__private::StartMode,
+        ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
+            // A process's state is its arguments, so both modes start alike.
+            let #tuple: #tuple_type = ::neurath::__private::decode_all(bytes)?;
+            ::core::result::Result::Ok(::neurath::__private::Box::pin(async move { #item(#(#names),*).await; }))
+        }
+    };
+    Ok(quote! {
+        #function
+
+        #[doc = #doc]
+        #[allow(non_camel_case_types)]
+        #visibility struct #item {}
+
+        #[allow(dead_code)]
+        impl #item {
+            #spawns
+
+            /// Offers this state to the newest code; see `become_latest!`.
+            #[allow(clippy::too_many_arguments)]
+            pub async fn become_latest(#declared) -> #plain_type {
+                let #tuple = ::neurath::__private::become_latest::<Self>(#tuple).await;
+                #plain
+            }
+        }
+
+        impl ::neurath::Entry for #item {
+            const NAME: &'static str = #name;
+            type Arguments = #tuple_type;
+            type State = #tuple_type;
+            type Shape = ::neurath::__private::ProcessShape;
+
+            #[allow(unreachable_code)]
+            #boot
+
+            #describe
+        }
+
+        #exports
+    })
+}
+
+fn is_unit_or_never(ty: &syn::Type) -> bool {
+    match ty {
+        syn::Type::Never(_) => true,
+        syn::Type::Tuple(tuple) => tuple.elems.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,303 @@
+//! Receiving: [`recv`], [`sleep`], [`flush`], and the one future under all of them.
+//!
+//! Invariant: a message is taken inside the poll that returns it, so a receive that is dropped (the
+//! branch of a `select!` that lost, say) takes nothing with it.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use neurath_proto::abi::{MessageHead, TakeSpec, TakeStatus, take_flags};
+use neurath_proto::reason::CallError;
+use neurath_proto::{Data, Reader, Ref};
+
+use crate::executor;
+use crate::sys::{self, TypeTag, Wanted};
+
+/// One wait for messages: what the futures and macros of this crate are made of.
+#[doc(hidden)]
+pub struct Receive {
+    /// 0 while it waits for nothing.
+    id: u64,
+    after_seq: u64,
+    reference: Ref,
+    timeout_ns: u64,
+    flags: u32,
+}
+
+/// How a look for a message came out.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Taken {
+    /// A message: it is in the inbox.
+    Message(MessageHead),
+    /// The deadline passed.
+    TimedOut,
+    /// The call has failed: why is in the inbox.
+    Failed(u32),
+}
+
+impl Receive {
+    /// Waits for any message, forever.
+    #[inline]
+    pub const fn new() -> Self {
+        Self::with_flags(0)
+    }
+
+    /// Waits for the answer under `reference`.
+    #[inline]
+    pub(crate) const fn answer(reference: Ref, timeout_ns: u64) -> Self {
+        Self { id: 0, after_seq: 0, reference, timeout_ns, flags: 0 }
+    }
+
+    pub(crate) const fn with_flags(flags: u32) -> Self {
+        Self { id: 0, after_seq: 0, reference: Ref::NONE, timeout_ns: TakeSpec::FOREVER, flags }
+    }
+
+    /// Only looks at messages; each is then accepted or refused.
+    #[must_use]
+    pub const fn looking(mut self) -> Self {
+        self.flags |= take_flags::LOOK;
+        self
+    }
+
+    /// Waits so long in all.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout_ns = nanos(timeout);
+        self
+    }
+
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout_ns = nanos(timeout);
+    }
+
+    /// Takes the message that was looked at; whether it is still there.
+    pub fn accept(&mut self, head: &MessageHead) -> bool {
+        let there = sys::accept(self.id, head.seq);
+        if there {
+            self.done();
+        }
+        there
+    }
+
+    /// Passes over the message that was looked at.
+    pub fn refuse(&mut self, head: &MessageHead) {
+        self.after_seq = head.seq;
+    }
+
+    fn done(&mut self) {
+        executor::with(|executor| executor.forget(self.id));
+        self.id = 0;
+    }
+
+    /// The next message that fits, once this receive is woken.
+    #[inline]
+    pub fn poll(&mut self, context: &Context<'_>, tags: &[TypeTag]) -> Poll<Taken> {
+        let fresh = executor::with(|executor| {
+            if self.id == 0 {
+                self.id = executor.next_id();
+                return true;
+            }
+            executor.was_woken(self.id)
+        });
+        if fresh {
+            let taken = self.take(tags);
+            if taken.is_ready() {
+                return taken;
+            }
+        }
+        executor::with(|executor| executor.wait(self.id, context.waker()));
+        Poll::Pending
+    }
+
+    /// Looks on after a refusal, without being woken.
+    pub fn poll_on(&mut self, context: &Context<'_>, tags: &[TypeTag]) -> Poll<Taken> {
+        let taken = self.take(tags);
+        if taken.is_pending() {
+            executor::with(|executor| executor.wait(self.id, context.waker()));
+        }
+        taken
+    }
+
+    fn take(&mut self, tags: &[TypeTag]) -> Poll<Taken> {
+        let wanted = Wanted {
+            after_seq: self.after_seq,
+            reference: self.reference,
+            timeout_ns: self.timeout_ns,
+            flags: self.flags,
+            tags,
+        };
+        loop {
+            let (status, head) = executor::with_inbox(|inbox| {
+                let status = sys::take(self.id, &wanted, inbox.room());
+                let head = if matches!(status, TakeStatus::Pending | TakeStatus::TimedOut) {
+                    MessageHead::default()
+                } else {
+                    inbox.head()
+                };
+                (status, head)
+            });
+            let taken = match status {
+                TakeStatus::Ready => {
+                    if self.flags & take_flags::LOOK != 0 {
+                        return Poll::Ready(Taken::Message(head));
+                    }
+                    Taken::Message(head)
+                }
+                TakeStatus::Pending => return Poll::Pending,
+                TakeStatus::TimedOut => Taken::TimedOut,
+                TakeStatus::Failed => Taken::Failed(head.payload_len),
+                TakeStatus::BufferTooSmall => {
+                    executor::with_inbox(|inbox| inbox.reserve_message(head.payload_len));
+                    continue;
+                }
+                TakeStatus::NeedSchema => {
+                    if let Some(tag) = tags.get(head.index as usize) {
+                        tag.declare();
+                    }
+                    continue;
+                }
+            };
+            self.done();
+            return Poll::Ready(taken);
+        }
+    }
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Receive {
+    #[inline]
+    fn drop(&mut self) {
+        if self.id != 0 {
+            sys::cancel(self.id);
+            self.done();
+        }
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(TakeSpec::FOREVER - 1).min(TakeSpec::FOREVER - 1)
+}
+
+/// The message that was just taken, or looked at.
+#[doc(hidden)]
+#[inline]
+pub fn decode<T: Data>(head: &MessageHead) -> T {
+    decode_payload(head.payload_len)
+}
+
+/// The host resolves a payload to the reader's schema before it hands it over, so bytes that are no
+/// `T` are a broken host, or a `Data` that does not read what it writes.
+#[inline]
+pub(crate) fn decode_payload<T: Data>(len: u32) -> T {
+    let value = executor::with_inbox(|inbox| T::decode(&mut Reader::new(inbox.payload(len))));
+    match value {
+        Ok(value) => value,
+        Err(error) => not_a::<T>(&error),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn not_a<T>(error: &dyn std::fmt::Display) -> ! {
+    panic!("the host gave bytes that are no `{}`: {error}", std::any::type_name::<T>())
+}
+
+/// Waits for the next message of type `T` and takes it; others stay in the mailbox, in order.
+///
+/// For several types, conditions or a deadline see [`receive!`](crate::receive).
+///
+/// ```
+/// use neurath::prelude::*;
+///
+/// #[derive(Message)]
+/// struct Add(i64);
+///
+/// #[neurath::process(accepts(Add))]
+/// async fn adder() {
+///     let mut sum = 0;
+///     while sum < 100 {
+///         let Add(n) = recv().await;
+///         sum += n;
+///     }
+/// }
+/// # fn main() {}
+/// ```
+#[must_use = "futures do nothing unless you `.await` or poll them"]
+#[inline]
+pub fn recv<T: Data>() -> Recv<T> {
+    Recv { receive: Receive::new(), message: PhantomData }
+}
+
+/// The future of [`recv`].
+pub struct Recv<T> {
+    receive: Receive,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T: Data> Future for Recv<T> {
+    type Output = T;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match self.receive.poll(context, const { &[TypeTag::of::<T>()] }) {
+            Poll::Ready(Taken::Message(head)) => Poll::Ready(decode(&head)),
+            // Without a deadline and a ref neither of the others can come.
+            Poll::Ready(_) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The answer to a call, or why there is none.
+#[inline]
+pub(crate) fn poll_answer<T: Data>(receive: &mut Receive, context: &Context<'_>) -> Poll<Result<T, CallError>> {
+    receive.poll(context, const { &[TypeTag::of::<T>()] }).map(|taken| match taken {
+        Taken::Message(head) => Ok(decode(&head)),
+        Taken::TimedOut => Err(CallError::TimedOut),
+        Taken::Failed(len) => Err(decode_payload(len)),
+    })
+}
+
+/// Waits for a while.
+///
+/// ```
+/// use neurath::prelude::*;
+///
+/// #[neurath::process]
+/// async fn ticker(times: u32) {
+///     for n in 0..times {
+///         sleep(100.millis()).await;
+///         info!("tick {n}");
+///     }
+/// }
+/// # fn main() {}
+/// ```
+pub async fn sleep(duration: Duration) {
+    wait_without_messages(Receive::new().within(duration)).await;
+}
+
+/// Commits what the process has asked for so far, and goes on.
+///
+/// Everything that a process asks for (sends, spawns, links, …) collects in its outbox and takes
+/// effect when it waits. A computation that goes on for long, or sends more than the outbox holds,
+/// awaits this in between. Other processes of the same shard get their turn as well.
+pub async fn flush() {
+    wait_without_messages(Receive::with_flags(take_flags::YIELD)).await;
+}
+
+/// Lets others run: the same as [`flush`].
+pub async fn yield_now() {
+    flush().await;
+}
+
+async fn wait_without_messages(mut receive: Receive) {
+    std::future::poll_fn(|context| receive.poll(context, &[]).map(|_| ())).await;
+}

@@ -1,0 +1,619 @@
+//! Running processes in an ordinary native test: [`run`].
+//!
+//! A small host for one thread, with virtual time. It keeps the rules of mailboxes, receives, links,
+//! monitors, names and timers, so that programs can be tested under a debugger in microseconds. What a
+//! process asks for takes effect at once instead of at its safe point, types must be equal instead of
+//! resolvable, and there is never newer code.
+//!
+//! Invariant: the host is borrowed only within one host function, never while a process runs.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, TakeStatus, spawn_flags, take_flags};
+use neurath_proto::envelope::Class;
+use neurath_proto::id::{Incarnation, NodeId, Serial};
+use neurath_proto::notice::{Down, Exit, NameAnswer};
+use neurath_proto::reason::{CallError, ExitReason};
+use neurath_proto::schema::Schema;
+use neurath_proto::{Data, Pid, Ref, data};
+
+use crate::executor::{self, Executor, Root};
+use crate::sys::{Spawned, TypeTag, Wanted};
+
+/// Runs a future as a process of a world of its own, with all the processes that it starts, and gives
+/// back what it makes.
+///
+/// Time is virtual: when every process waits, the clock goes on to the next deadline.
+///
+/// # Panics
+/// Any of the processes panics, or all of them wait for something that cannot come.
+///
+/// ```
+/// use neurath::prelude::*;
+///
+/// #[derive(Message)]
+/// enum Tally { Increment(i64), Get(ReplyTo<i64>) }
+///
+/// #[neurath::process(accepts(Tally))]
+/// async fn counter(mut sum: i64) {
+///     loop {
+///         match recv::<Tally>().await {
+///             Tally::Increment(n) => sum += n,
+///             Tally::Get(reply) => reply.send(sum),
+///         }
+///     }
+/// }
+///
+/// # fn main() {
+/// let sum = neurath::testing::run(async {
+///     let pid = counter::spawn(40);
+///     send(pid, Tally::Increment(2));
+///     sleep(1.secs()).await; // takes no time
+///     ask(pid, Tally::Get).await
+/// });
+/// assert_eq!(sum, Ok(42));
+/// # }
+/// ```
+pub fn run<F>(future: F) -> F::Output
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let outer = HOST.with(|host| host.replace(Some(Host::default())));
+    let _restore = Restore(outer);
+    let output = Rc::new(RefCell::new(None));
+    let slot = Rc::clone(&output);
+    let main = host("run", |host| {
+        let root: Root = Box::pin(async move {
+            let made = future.await;
+            *slot.borrow_mut() = Some(made);
+        });
+        host.spawn("main", root, 0).pid
+    });
+    while host("run", |host| host.processes.contains_key(&main)) {
+        step();
+    }
+    let made = output.borrow_mut().take();
+    match made {
+        Some(made) => made,
+        None => {
+            let why = host("run", |host| host.last_reason.take());
+            panic!("the main process ended: {}", why.unwrap_or(ExitReason::Normal))
+        }
+    }
+}
+
+thread_local! {
+    static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// Puts the outer world back, also when a test fails.
+struct Restore(Option<Host>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let inner = HOST.with(|host| host.replace(self.0.take()));
+        // Futures drop here, and what they drop may look for a host.
+        drop(inner);
+    }
+}
+
+/// What unwinds a process that has called `exit`.
+pub(crate) struct Exited;
+
+/// The host of this thread.
+pub(crate) fn host<R>(what: &str, f: impl FnOnce(&mut Host) -> R) -> R {
+    HOST.with(|host| match &mut *host.borrow_mut() {
+        Some(host) => f(host),
+        None => crate::sys::nobody(what),
+    })
+}
+
+/// The host of this thread, if there is one that is not being used or dropped.
+pub(crate) fn if_host(f: impl FnOnce(&mut Host)) {
+    let _ = HOST.try_with(|host| {
+        if let Ok(mut host) = host.try_borrow_mut()
+            && let Some(host) = &mut *host
+        {
+            f(host);
+        }
+    });
+}
+
+/// Runs one process once, or lets time go on.
+fn step() {
+    let Some((pid, turn, state)) = host("run", Host::next_turn) else { return };
+    executor::with(|executor| executor.swap(&state));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        executor::with(|executor| match turn {
+            Turn::Start(root) => executor.start(root),
+            Turn::Wake(receive) => executor.poll(receive),
+        })
+    }));
+    executor::with(|executor| executor.swap(&state));
+    let ended = match outcome {
+        Ok(PollStatus::Pending) => None,
+        Ok(_) => Some(ExitReason::Normal),
+        Err(panic) => Some(reason_of(panic)),
+    };
+    let dead = host("run", |host| {
+        if let Some(process) = host.processes.get_mut(&pid) {
+            process.executor = Some(state);
+        }
+        if let Some(reason) = ended {
+            host.end(pid, reason);
+        }
+        std::mem::take(&mut host.dead)
+    });
+    drop(dead);
+}
+
+/// The reason in a process's `exit`; any other panic fails the test.
+fn reason_of(panic: Box<dyn Any + Send>) -> ExitReason {
+    if panic.is::<Exited>() {
+        return host("exit", |host| host.exiting.take()).unwrap_or(ExitReason::Normal);
+    }
+    resume_unwind(panic)
+}
+
+enum Turn {
+    Start(Root),
+    Wake(u64),
+}
+
+struct Message {
+    seq: u64,
+    from: Pid,
+    class: Class,
+    reference: Ref,
+    schema: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+struct Waiting {
+    schemas: Vec<Vec<u8>>,
+    reference: Ref,
+    after_seq: u64,
+    deadline: u64,
+    /// The message it was woken for.
+    offer: u64,
+}
+
+enum Call {
+    Open { callee: Pid },
+    Answered(Message),
+    Failed(CallError),
+}
+
+#[derive(Default)]
+struct Process {
+    entry: &'static str,
+    /// Away while the process runs.
+    executor: Option<Box<Executor>>,
+    mailbox: VecDeque<Message>,
+    last_seq: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    /// Deadlines of receives that were looked at and may go on.
+    deadlines: BTreeMap<u64, u64>,
+    calls: BTreeMap<Ref, Call>,
+    links: BTreeSet<Pid>,
+    watchers: BTreeMap<Ref, Pid>,
+    traps_exit: bool,
+}
+
+struct Timer {
+    at: u64,
+    to: Pid,
+    message: Message,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Host {
+    now: u64,
+    last_ref: u64,
+    last_serial: u64,
+    current: Pid,
+    processes: BTreeMap<Pid, Process>,
+    turns: VecDeque<(Pid, Turn)>,
+    timers: BTreeMap<Ref, Timer>,
+    names: BTreeMap<String, Pid>,
+    exiting: Option<ExitReason>,
+    last_reason: Option<ExitReason>,
+    /// Dropped outside the host, because futures call it when they drop.
+    dead: Vec<Process>,
+}
+
+impl Host {
+    pub(crate) fn current(&self) -> Pid {
+        self.current
+    }
+
+    pub(crate) fn reference(&mut self) -> Ref {
+        self.last_ref += 1;
+        Ref::new(1, self.last_ref)
+    }
+
+    fn me(&mut self) -> &mut Process {
+        let current = self.current;
+        self.processes.get_mut(&current).expect("a process that runs is alive")
+    }
+
+    fn next_turn(&mut self) -> Option<(Pid, Turn, Box<Executor>)> {
+        let Some((pid, turn)) = self.turns.pop_front() else {
+            self.pass_time();
+            return None;
+        };
+        let process = self.processes.get_mut(&pid)?;
+        if let Turn::Wake(receive) = turn
+            && !process.waiting.contains_key(&receive)
+        {
+            return None;
+        }
+        self.current = pid;
+        let executor = process.executor.take().expect("one process runs at a time");
+        Some((pid, turn, executor))
+    }
+
+    /// Goes on to the next deadline.
+    fn pass_time(&mut self) {
+        let timers = self.timers.values().map(|timer| timer.at);
+        let deadlines = self.processes.values().flat_map(|process| process.waiting.values()).map(|w| w.deadline);
+        let next = timers.chain(deadlines).filter(|at| *at != u64::MAX).min();
+        let Some(next) = next else {
+            let waiting: Vec<&str> = self.processes.values().map(|process| process.entry).collect();
+            panic!("every process waits for something that cannot come: {}", waiting.join(", "))
+        };
+        self.now = self.now.max(next);
+        let due: Vec<Ref> = self.timers.iter().filter(|(_, timer)| timer.at <= self.now).map(|(r, _)| *r).collect();
+        for timer in due {
+            let Timer { to, message, .. } = self.timers.remove(&timer).expect("it was just there");
+            self.deliver(to, message);
+        }
+        for (pid, process) in &self.processes {
+            let late = process.waiting.iter().filter(|(_, waiting)| waiting.deadline <= self.now);
+            self.turns.extend(late.map(|(receive, _)| (*pid, Turn::Wake(*receive))));
+        }
+    }
+
+    fn message(&self, class: Class, reference: Ref, tag: TypeTag, payload: &[u8]) -> Message {
+        Message { seq: 0, from: self.current, class, reference, schema: tag.schema(), payload: payload.to_vec() }
+    }
+
+    pub(crate) fn send(&mut self, to: Pid, class: Class, reference: Ref, tag: TypeTag, payload: &[u8]) -> SendStatus {
+        let message = self.message(class, reference, tag, payload);
+        if matches!(class, Class::Call | Class::Message) && reference.is_some() {
+            let alive = self.processes.contains_key(&to);
+            let call =
+                if alive { Call::Open { callee: to } } else { Call::Failed(CallError::Down(ExitReason::NoProcess)) };
+            self.me().calls.insert(reference, call);
+        }
+        self.deliver(to, message);
+        SendStatus::Queued
+    }
+
+    fn deliver(&mut self, to: Pid, mut message: Message) {
+        let Some(process) = self.processes.get_mut(&to) else { return };
+        if message.class == Class::Reply {
+            let reference = message.reference;
+            if let Some(call @ Call::Open { .. }) = process.calls.get_mut(&reference) {
+                *call = Call::Answered(message);
+                self.wake_answer(to, reference);
+            }
+            return;
+        }
+        process.last_seq += 1;
+        message.seq = process.last_seq;
+        let wanted = process.waiting.iter_mut().find(|(_, w)| w.offer == 0 && w.wants(&message));
+        if let Some((receive, waiting)) = wanted {
+            waiting.offer = message.seq;
+            self.turns.push_back((to, Turn::Wake(*receive)));
+        }
+        process.mailbox.push_back(message);
+    }
+
+    fn wake_answer(&mut self, pid: Pid, reference: Ref) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let waiting = process.waiting.iter().find(|(_, waiting)| waiting.reference == reference);
+        if let Some((receive, _)) = waiting {
+            self.turns.push_back((pid, Turn::Wake(*receive)));
+        }
+    }
+
+    fn answer(&mut self, answer: NameAnswer) -> Ref {
+        let reference = self.reference();
+        let message = self.message(Class::Reply, reference, TypeTag::of::<NameAnswer>(), &data::encode(&answer));
+        self.me().calls.insert(reference, Call::Answered(message));
+        reference
+    }
+
+    pub(crate) fn nothing_newer(&mut self) -> Ref {
+        let reference = self.reference();
+        let message = self.message(Class::Reply, reference, TypeTag::of::<()>(), &[]);
+        self.me().calls.insert(reference, Call::Answered(message));
+        reference
+    }
+
+    pub(crate) fn take(&mut self, receive: u64, wanted: &Wanted<'_>, buffer: &mut [u8]) -> TakeStatus {
+        let now = self.now;
+        let current = self.current;
+        let me = self.me();
+        if wanted.flags & take_flags::YIELD != 0 {
+            if me.waiting.remove(&receive).is_some() {
+                return TakeStatus::TimedOut;
+            }
+            me.waiting.insert(receive, Waiting::nothing());
+            self.turns.push_back((current, Turn::Wake(receive)));
+            return TakeStatus::Pending;
+        }
+        let schemas: Vec<Vec<u8>> = wanted.tags.iter().map(|tag| tag.schema()).collect();
+        let before = me.waiting.remove(&receive).map(|waiting| waiting.deadline);
+        let deadline = before.or(me.deadlines.remove(&receive)).unwrap_or(now.saturating_add(wanted.timeout_ns));
+        if wanted.reference.is_some() {
+            match me.calls.remove(&wanted.reference) {
+                Some(Call::Answered(message)) if schemas[0] == message.schema => {
+                    return write(&message, 0, buffer);
+                }
+                Some(Call::Answered(message)) => {
+                    let error = mismatch(&message.schema, &schemas[0]);
+                    return write_failure(&error, buffer);
+                }
+                Some(Call::Failed(error)) => return write_failure(&error, buffer),
+                Some(open) => {
+                    me.calls.insert(wanted.reference, open);
+                }
+                None => return write_failure(&CallError::NotSent("nothing was asked".into()), buffer),
+            }
+        } else {
+            let offered: BTreeSet<u64> = me.waiting.values().map(|waiting| waiting.offer).collect();
+            let found = me.mailbox.iter().enumerate().find_map(|(at, message)| {
+                let index = schemas.iter().position(|schema| *schema == message.schema)?;
+                let is_free = message.seq > wanted.after_seq && !offered.contains(&message.seq);
+                is_free.then_some((at, index))
+            });
+            if let Some((at, index)) = found {
+                let status = write(&me.mailbox[at], index as u32, buffer);
+                if wanted.flags & take_flags::LOOK != 0 {
+                    me.deadlines.insert(receive, deadline);
+                } else if status == TakeStatus::Ready {
+                    me.mailbox.remove(at);
+                }
+                return status;
+            }
+        }
+        if deadline <= now {
+            return TakeStatus::TimedOut;
+        }
+        let (reference, after_seq) = (wanted.reference, wanted.after_seq);
+        me.waiting.insert(receive, Waiting { schemas, reference, after_seq, deadline, offer: 0 });
+        TakeStatus::Pending
+    }
+
+    pub(crate) fn accept(&mut self, receive: u64, seq: u64) -> bool {
+        let me = self.me();
+        me.deadlines.remove(&receive);
+        let Some(at) = me.mailbox.iter().position(|message| message.seq == seq) else { return false };
+        me.mailbox.remove(at);
+        true
+    }
+
+    pub(crate) fn cancel(&mut self, receive: u64) {
+        let current = self.current;
+        let Some(me) = self.processes.get_mut(&current) else { return };
+        me.deadlines.remove(&receive);
+        let Some(gone) = me.waiting.remove(&receive) else { return };
+        if gone.reference.is_some() {
+            me.calls.remove(&gone.reference);
+        }
+        let offered = me.mailbox.iter().find(|message| gone.offer != 0 && message.seq == gone.offer);
+        let Some(message) = offered else { return };
+        let next = me.waiting.iter_mut().find(|(_, waiting)| waiting.offer == 0 && waiting.wants(message));
+        if let Some((receive, waiting)) = next {
+            waiting.offer = message.seq;
+            self.turns.push_back((current, Turn::Wake(*receive)));
+        }
+    }
+
+    pub(crate) fn send_after(&mut self, nanos: u64, to: Pid, tag: TypeTag, payload: &[u8]) -> Ref {
+        let timer = self.reference();
+        let message = self.message(Class::Message, Ref::NONE, tag, payload);
+        self.timers.insert(timer, Timer { at: self.now.saturating_add(nanos), to, message });
+        timer
+    }
+
+    pub(crate) fn cancel_timer(&mut self, timer: Ref) -> bool {
+        self.timers.remove(&timer).is_some()
+    }
+
+    pub(crate) fn spawn(&mut self, entry: &'static str, root: Root, flags: u32) -> Spawned {
+        self.last_serial += 1;
+        let pid = Pid::new(NodeId(1), Incarnation(1), Serial(self.last_serial));
+        let process = Process { entry, executor: Some(Box::new(Executor::new())), ..Process::default() };
+        self.processes.insert(pid, process);
+        self.turns.push_back((pid, Turn::Start(root)));
+        if flags & spawn_flags::LINK != 0 {
+            self.link(pid);
+        }
+        let monitor = if flags & spawn_flags::MONITOR != 0 { self.monitor(pid) } else { Ref::NONE };
+        Spawned { pid, monitor }
+    }
+
+    pub(crate) fn set_reason(&mut self, tag: TypeTag, reason: &[u8]) {
+        self.exiting = Some(reason_from(tag, reason));
+    }
+
+    pub(crate) fn exit_process(&mut self, to: Pid, tag: TypeTag, reason: &[u8]) {
+        self.signal(self.current, to, reason_from(tag, reason));
+    }
+
+    pub(crate) fn kill(&mut self, to: Pid) {
+        self.end(to, ExitReason::Killed { by: Some(self.current) });
+    }
+
+    pub(crate) fn link(&mut self, to: Pid) {
+        let current = self.current;
+        match self.processes.get_mut(&to) {
+            Some(process) => {
+                process.links.insert(current);
+                self.me().links.insert(to);
+            }
+            None => self.signal(to, current, ExitReason::NoProcess),
+        }
+    }
+
+    pub(crate) fn unlink(&mut self, to: Pid) {
+        let current = self.current;
+        self.me().links.remove(&to);
+        if let Some(process) = self.processes.get_mut(&to) {
+            process.links.remove(&current);
+        }
+    }
+
+    pub(crate) fn monitor(&mut self, to: Pid) -> Ref {
+        let (monitor, current) = (self.reference(), self.current);
+        match self.processes.get_mut(&to) {
+            Some(process) => {
+                process.watchers.insert(monitor, current);
+            }
+            None => self.notice(to, current, &Down { monitor, pid: to, reason: ExitReason::NoProcess }),
+        }
+        monitor
+    }
+
+    pub(crate) fn demonitor(&mut self, monitor: Ref) {
+        for process in self.processes.values_mut() {
+            process.watchers.remove(&monitor);
+        }
+        let schema = TypeTag::of::<Down>().schema();
+        self.me().mailbox.retain(|message| {
+            message.schema != schema || data::decode::<Down>(&message.payload).is_ok_and(|down| down.monitor != monitor)
+        });
+    }
+
+    pub(crate) fn trap_exit(&mut self, on: bool) {
+        self.me().traps_exit = on;
+    }
+
+    pub(crate) fn register(&mut self, name: &str, pid: Pid) -> Ref {
+        let answer = match self.names.get(name) {
+            Some(owner) => NameAnswer::Owner(*owner),
+            None if !self.processes.contains_key(&pid) => NameAnswer::NoProcess,
+            None => {
+                self.names.insert(name.into(), pid);
+                NameAnswer::Done
+            }
+        };
+        self.answer(answer)
+    }
+
+    pub(crate) fn unregister(&mut self, name: &str) -> Ref {
+        let had = self.names.remove(name).is_some();
+        self.answer(if had { NameAnswer::Done } else { NameAnswer::Unknown })
+    }
+
+    pub(crate) fn whereis(&mut self, name: &str) -> Ref {
+        let owner = self.names.get(name).copied();
+        self.answer(owner.map_or(NameAnswer::Unknown, NameAnswer::Owner))
+    }
+
+    fn notice<T: Data>(&mut self, from: Pid, to: Pid, notice: &T) {
+        let payload = data::encode(notice);
+        let message = self.message(Class::Notice, Ref::NONE, TypeTag::of::<T>(), &payload);
+        self.deliver(to, Message { from, ..message });
+    }
+
+    /// A linked process ended, or somebody asks for an exit.
+    fn signal(&mut self, from: Pid, to: Pid, reason: ExitReason) {
+        let Some(process) = self.processes.get(&to) else { return };
+        if process.traps_exit {
+            self.notice(from, to, &Exit { from, reason });
+        } else if !reason.is_normal() {
+            self.end(to, reason);
+        }
+    }
+
+    fn end(&mut self, pid: Pid, reason: ExitReason) {
+        let Some(mut process) = self.processes.remove(&pid) else { return };
+        self.names.retain(|_, owner| *owner != pid);
+        for (monitor, watcher) in std::mem::take(&mut process.watchers) {
+            self.notice(pid, watcher, &Down { monitor, pid, reason: reason.clone() });
+        }
+        let mut failed = Vec::new();
+        for (caller, other) in &mut self.processes {
+            for (reference, call) in &mut other.calls {
+                if matches!(call, Call::Open { callee } if *callee == pid) {
+                    *call = Call::Failed(CallError::Down(reason.clone()));
+                    failed.push((*caller, *reference));
+                }
+            }
+            other.links.remove(&pid);
+        }
+        for (caller, reference) in failed {
+            self.wake_answer(caller, reference);
+        }
+        for linked in std::mem::take(&mut process.links) {
+            self.signal(pid, linked, reason.clone());
+        }
+        self.last_reason = Some(reason);
+        self.dead.push(process);
+    }
+}
+
+impl Waiting {
+    fn nothing() -> Self {
+        Self { schemas: Vec::new(), reference: Ref::NONE, after_seq: 0, deadline: u64::MAX, offer: 0 }
+    }
+
+    fn wants(&self, message: &Message) -> bool {
+        !self.reference.is_some() && message.seq > self.after_seq && self.schemas.contains(&message.schema)
+    }
+}
+
+fn write(message: &Message, index: u32, buffer: &mut [u8]) -> TakeStatus {
+    let payload_len = message.payload.len();
+    let head = MessageHead {
+        seq: message.seq,
+        reference: message.reference.0,
+        from: message.from,
+        class: message.class as u32,
+        index,
+        payload_len: payload_len as u32,
+        reserved: 0,
+    };
+    buffer[..MessageHead::SIZE].copy_from_slice(&head.to_bytes());
+    match buffer[MessageHead::SIZE..].get_mut(..payload_len) {
+        Some(room) => room.copy_from_slice(&message.payload),
+        None => return TakeStatus::BufferTooSmall,
+    }
+    TakeStatus::Ready
+}
+
+fn write_failure(error: &CallError, buffer: &mut [u8]) -> TakeStatus {
+    let payload = data::encode(error);
+    let head = MessageHead { payload_len: payload.len() as u32, ..MessageHead::default() };
+    buffer[..MessageHead::SIZE].copy_from_slice(&head.to_bytes());
+    buffer[MessageHead::SIZE..][..payload.len()].copy_from_slice(&payload);
+    TakeStatus::Failed
+}
+
+fn name_of(schema: &[u8]) -> String {
+    Schema::decode(schema).map_or_else(|_| "?".into(), |schema| schema.name())
+}
+
+fn mismatch(writer: &[u8], reader: &[u8]) -> CallError {
+    let (writer, reader) = (name_of(writer), name_of(reader));
+    CallError::Mismatch { path: reader.clone(), message: "another type".into(), writer, reader }
+}
+
+fn reason_from(tag: TypeTag, reason: &[u8]) -> ExitReason {
+    if tag.raw() == 0 {
+        return ExitReason::Normal;
+    }
+    let schema = tag.schema();
+    ExitReason::Custom { type_name: name_of(&schema), schema, value: reason.to_vec() }
+}
