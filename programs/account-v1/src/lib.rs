@@ -77,3 +77,22 @@ impl Server for Account {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_keeps_what_is_put_in() {
+        let answers = neurath::testing::run(async {
+            let account = Account::spawn("Otto".into());
+            cast(account, Tell::Deposit { cents: 500 });
+            let mut answers = Vec::new();
+            for ask in [Ask::Balance, Ask::Withdraw { cents: 900 }, Ask::Withdraw { cents: 200 }] {
+                answers.push(call::<Answer>(account, ask).await.unwrap());
+            }
+            answers
+        });
+        assert_eq!(answers, [Answer::Cents(500), Answer::Refused { cents: 500 }, Answer::Cents(300)]);
+    }
+}

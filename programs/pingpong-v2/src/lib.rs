@@ -83,3 +83,14 @@ pub async fn play(count: u32, pause_ms: u64) -> Score {
     kill(server);
     score
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_pings_get_ten_pongs() {
+        let score = neurath::testing::run(async { play::run(10, 1000).await }).unwrap();
+        assert_eq!((score.pings, score.pongs, score.versions), (10, 10, vec![2; 10]));
+    }
+}

@@ -1,0 +1,59 @@
+//! The benchmark's server in its second version: it counts what it did since it was upgraded.
+
+use neurath::prelude::*;
+
+/// Counts its calls.
+#[derive(State)]
+pub struct BenchServer {
+    /// How many there were.
+    pub count: u64,
+    /// Something to carry over.
+    pub ballast: Vec<u8>,
+    /// How many there were since the upgrade.
+    pub since_upgrade: u64,
+}
+
+/// The types of version 1.
+pub mod v1 {
+    use neurath::prelude::*;
+
+    /// Counts its calls.
+    #[derive(State)]
+    pub struct BenchServer {
+        /// How many there were.
+        pub count: u64,
+        /// Something to carry over.
+        pub ballast: Vec<u8>,
+    }
+}
+
+/// Begins the new count.
+#[neurath::converter]
+pub fn from_v1(old: v1::BenchServer) -> BenchServer {
+    BenchServer { count: old.count, ballast: old.ballast, since_upgrade: 0 }
+}
+
+/// What it answers.
+#[derive(Message)]
+pub struct BenchAnswer {
+    /// How many calls there were, this one included.
+    pub count: u64,
+    /// Which version counted.
+    pub version: u32,
+}
+
+#[neurath::server]
+impl Server for BenchServer {
+    type Call = u64;
+    type Reply = BenchAnswer;
+
+    fn init(ballast: u32) -> Self {
+        BenchServer { count: 0, ballast: vec![1; ballast as usize], since_upgrade: 0 }
+    }
+
+    async fn call(&mut self, _: u64) -> BenchAnswer {
+        self.count += 1;
+        self.since_upgrade += 1;
+        BenchAnswer { count: self.count, version: 2 }
+    }
+}
