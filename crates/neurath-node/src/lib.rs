@@ -2,6 +2,7 @@
 //!
 //! It drives the kernel with threads and clocks. It never knows terminals or argument parsing.
 
+pub mod api;
 mod catalog;
 mod config;
 mod guest;

@@ -325,6 +325,11 @@ impl Node {
         self.0.shared.ended_count()
     }
 
+    /// Nanoseconds since the node started, on the clock of [`Refusal::at`].
+    pub fn now_ns(&self) -> u64 {
+        self.0.shared.clock.now()
+    }
+
     /// Ends the node: guests are stopped where they are.
     pub fn stop(&self) {
         for inbox in &self.0.shared.inboxes {
@@ -416,6 +421,21 @@ impl Node {
             });
         }
         Ok(all)
+    }
+
+    /// One installed version, and what it offers.
+    ///
+    /// # Errors
+    /// It is unknown or damaged.
+    pub async fn module(&self, module: &str) -> Result<(ModuleInfo, Manifest), NodeError> {
+        let version = self.0.store.get(&module.parse::<ModuleRef>()?)?;
+        let program = self.load_version(version.clone()).await?;
+        let name = version.version.to_string();
+        let all = self.modules().await?;
+        let found = all.into_iter().find(|m| m.package == version.name.as_str() && m.version == name);
+        // It may have been removed in the meantime.
+        let info = found.ok_or(GetError::UnknownHash { prefix: version.hash.to_string() })?;
+        Ok((info, loaded(&program).manifest.clone()))
     }
 
     /// The manifest of an installed module.
@@ -647,6 +667,19 @@ impl Node {
     /// # Errors
     /// The version is unknown, or the plan is refused.
     pub async fn upgrade(&self, module: &str, options: UpgradeOptions) -> Result<UpgradeReport, NodeError> {
+        self.upgrade_watched(module, options, |_, _| {}).await
+    }
+
+    /// Like [`upgrade`](Self::upgrade); `progress` hears how many of how many servers are done.
+    ///
+    /// # Errors
+    /// The version is unknown, or the plan is refused.
+    pub async fn upgrade_watched(
+        &self,
+        module: &str,
+        options: UpgradeOptions,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<UpgradeReport, NodeError> {
         let _one = self.0.changing.lock().await;
         let started = std::time::Instant::now();
         let version = self.newest(module)?;
@@ -691,7 +724,7 @@ impl Node {
         }
         let catalog_before = self.0.shared.catalog.set_current(&package, Some(target.clone()));
         let patience = options.patience.unwrap_or(self.config().upgrade_patience);
-        self.carry_out(id, orders, patience, &mut report).await;
+        self.carry_out(id, orders, patience, &mut report, progress).await;
         let nobody_took_it = report.committed.is_empty() && !report.rolled_back.is_empty();
         if nobody_took_it && report.on_their_own.is_empty() {
             self.0.shared.catalog.set_current(&package, catalog_before);
@@ -709,6 +742,7 @@ impl Node {
         orders: Vec<Vec<(Pid, UpgradeOrder)>>,
         patience: Duration,
         report: &mut UpgradeReport,
+        mut progress: impl FnMut(usize, usize),
     ) {
         let (done, mut results) = mpsc::unbounded_channel();
         let mut open: std::collections::BTreeSet<Pid> = orders.iter().flatten().map(|(pid, _)| *pid).collect();
@@ -718,6 +752,7 @@ impl Node {
             }
         }
         drop(done);
+        let total = open.len();
         let mut deadline = tokio::time::Instant::now() + patience;
         let mut cancelled = false;
         while !open.is_empty() {
@@ -728,6 +763,7 @@ impl Node {
                         Ok(()) => report.committed.push(pid),
                         Err(why) => report.rolled_back.push((pid, why)),
                     }
+                    progress(total - open.len(), total);
                 }
                 Ok(None) => break,
                 Err(_) if cancelled => break,

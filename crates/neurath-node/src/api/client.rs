@@ -1,0 +1,340 @@
+//! [`Client`]: the API as Rust functions, over the socket. The command line uses nothing else.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::error::{ErrorBody, ErrorView};
+use super::socket::{Address, SOCKET_NAME};
+use super::view::{
+    AnswerView, CallRequest, DeathsView, LogView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView,
+    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, SendRequest, SpawnRequest, StoppingView, UpgradeLine,
+    UpgradeRequest, UpgradeView, UpgradesView,
+};
+
+/// An answer that is not a stream of lines may have this many bytes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// A line of a stream may have this many bytes.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// The message of [`ClientError::Broken`] when an upgrade's answer ends without a report.
+pub const UPGRADE_ENDED: &str = "the answer ended before the upgrade did";
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens. Nothing was asked.
+    #[error("no node runs on {}", socket.parent().unwrap_or(socket).display())]
+    NoNode {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// The socket cannot be used. Nothing was asked.
+    #[error("cannot speak to the node through {}: {source}", socket.display())]
+    Socket {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The node refuses.
+    #[error("{}", error.message)]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// Why.
+        error: ErrorView,
+    },
+    /// The connection broke, or the answer is not understood. The node may have done what it was asked.
+    #[error("the node's answer is lost: {0}")]
+    Broken(String),
+}
+
+/// See the module. Each request has a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// For the node with this data directory, whether it runs or not.
+    pub fn of_data(data: &Path) -> Self {
+        Self { socket: data.join(SOCKET_NAME) }
+    }
+
+    /// Where the node's socket is.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// `GET /v1/node`.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says; so are those of all functions here.
+    pub async fn node(&self) -> Result<NodeView, ClientError> {
+        self.get("/v1/node").await
+    }
+
+    /// `POST /v1/stop`.
+    pub async fn stop(&self) -> Result<StoppingView, ClientError> {
+        self.json(Method::POST, "/v1/stop", &()).await
+    }
+
+    /// `GET /v1/processes`, of one module if it is named.
+    pub async fn processes(&self, module: Option<&str>, limit: usize) -> Result<ProcessesView, ClientError> {
+        let module = module.map(|module| format!("&module={}", escape(module))).unwrap_or_default();
+        self.get(&format!("/v1/processes?limit={limit}{module}")).await
+    }
+
+    /// `GET /v1/processes/{target}`.
+    pub async fn process(&self, target: &str) -> Result<ProcessInfoView, ClientError> {
+        self.get(&format!("/v1/processes/{}", escape(target))).await
+    }
+
+    /// `POST /v1/processes`.
+    pub async fn spawn(&self, request: &SpawnRequest) -> Result<PidView, ClientError> {
+        self.json(Method::POST, "/v1/processes", request).await
+    }
+
+    /// `POST /v1/processes/{target}/send`.
+    pub async fn send(&self, target: &str, message: Value) -> Result<PidView, ClientError> {
+        let path = format!("/v1/processes/{}/send", escape(target));
+        self.json(Method::POST, &path, &SendRequest { message }).await
+    }
+
+    /// `POST /v1/processes/{target}/call`.
+    pub async fn call(&self, target: &str, request: &CallRequest) -> Result<AnswerView, ClientError> {
+        self.json(Method::POST, &format!("/v1/processes/{}/call", escape(target)), request).await
+    }
+
+    /// `DELETE /v1/processes/{target}`.
+    pub async fn kill(&self, target: &str, force: bool) -> Result<PidView, ClientError> {
+        let path = format!("/v1/processes/{}?force={force}", escape(target));
+        self.ask(Method::DELETE, &path, Bytes::new()).await
+    }
+
+    /// `GET /v1/modules`.
+    pub async fn modules(&self) -> Result<ModulesView, ClientError> {
+        self.get("/v1/modules").await
+    }
+
+    /// `GET /v1/modules/{reference}`.
+    pub async fn module(&self, reference: &str) -> Result<ModuleInfoView, ClientError> {
+        self.get(&format!("/v1/modules/{}", escape(reference))).await
+    }
+
+    /// `POST /v1/modules`.
+    pub async fn install(&self, wasm: Vec<u8>, dev: bool, source: Option<&str>) -> Result<ModuleView, ClientError> {
+        let source = source.map(|source| format!("&source={}", escape(source))).unwrap_or_default();
+        self.ask(Method::POST, &format!("/v1/modules?dev={dev}{source}"), wasm.into()).await
+    }
+
+    /// `DELETE /v1/modules/{reference}`.
+    pub async fn uninstall(&self, reference: &str) -> Result<RemovedView, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/modules/{}", escape(reference)), Bytes::new()).await
+    }
+
+    /// `POST /v1/upgrades`; `progress` hears how many of how many servers are done.
+    pub async fn upgrade(
+        &self,
+        request: &UpgradeRequest,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<UpgradeView, ClientError> {
+        let body = to_bytes(request)?;
+        let mut lines = self.lines(Method::POST, "/v1/upgrades?progress=true", body).await?;
+        while let Some(line) = lines.next().await? {
+            match line {
+                UpgradeLine::Progress { done, total } => progress(done, total),
+                UpgradeLine::Report(report) => return Ok(report),
+                UpgradeLine::Error(error) => return Err(ClientError::Refused { status: 0, error }),
+            }
+        }
+        Err(ClientError::Broken(UPGRADE_ENDED.into()))
+    }
+
+    /// `GET /v1/upgrades`.
+    pub async fn upgrades(&self) -> Result<UpgradesView, ClientError> {
+        self.get("/v1/upgrades").await
+    }
+
+    /// `GET /v1/logs`: the latest `last` lines, and if `follow`, those that come.
+    pub async fn logs(&self, last: usize, follow: bool) -> Result<Lines<LogView>, ClientError> {
+        self.lines(Method::GET, &format!("/v1/logs?last={last}&follow={follow}"), Bytes::new()).await
+    }
+
+    /// `GET /v1/refusals`.
+    pub async fn refusals(&self) -> Result<RefusalsView, ClientError> {
+        self.get("/v1/refusals").await
+    }
+
+    /// `GET /v1/deaths`.
+    pub async fn deaths(&self) -> Result<DeathsView, ClientError> {
+        self.get("/v1/deaths").await
+    }
+
+    // ---- HTTP ----
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask(method, path, to_bytes(body)?).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+        let (response, _connection) = self.request(method, path, body).await?;
+        let bytes = whole(response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Broken(error.to_string()))
+    }
+
+    async fn lines<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Lines<T>, ClientError> {
+        let (response, connection) = self.request(method, path, body).await?;
+        Ok(Lines { body: response.into_body(), rest: Vec::new(), _connection: connection, of: Default::default() })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        let stream = self.connect().await?;
+        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let connection = Connection(tokio::spawn(async move {
+            // An error shows itself where the answer is read.
+            let _ = connection.await;
+        }));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok((response, connection));
+        }
+        Err(refused(status, &whole(response).await?))
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        let socket = self.socket.clone();
+        let connected = match Address::of(&socket) {
+            Ok(address) => UnixStream::connect(&address.path).await,
+            Err(error) => Err(error),
+        };
+        connected.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
+                ClientError::NoNode { socket }
+            }
+            _ => ClientError::Socket { socket, source },
+        })
+    }
+}
+
+/// A connection; it ends with this.
+#[derive(Debug)]
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Objects that come one by one.
+#[derive(Debug)]
+pub struct Lines<T> {
+    body: Incoming,
+    rest: Vec<u8>,
+    _connection: Connection,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next one; none at the end.
+    ///
+    /// # Errors
+    /// The connection broke, or a line is not understood.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=searched + at).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|e| ClientError::Broken(e.to_string()));
+            }
+            searched = self.rest.len();
+            if searched > LINE_BYTES_MAX {
+                return Err(ClientError::Broken("a line is too long".into()));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(ClientError::Broken(error.to_string())),
+                Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
+            }
+        }
+    }
+}
+
+fn to_bytes(value: &impl Serialize) -> Result<Bytes, ClientError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| ClientError::Broken(error.to_string()))
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    body.map(|body| body.to_bytes()).map_err(|error| ClientError::Broken(error.to_string()))
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(ErrorBody { error }) => ClientError::Refused { status: status.as_u16(), error },
+        Err(_) => ClientError::Broken(format!("{status}: {}", String::from_utf8_lossy(body))),
+    }
+}
+
+/// One segment of a path, or one value of a query.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'@' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_mistaken_for_a_path_is_escaped() {
+        assert_eq!(escape("counter@1.0.0+dev.3f9a"), "counter@1.0.0%2Bdev.3f9a");
+        assert_eq!(escape("a/b?c=ü"), "a%2Fb%3Fc%3D%C3%BC");
+    }
+}

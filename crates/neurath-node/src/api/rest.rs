@@ -1,0 +1,352 @@
+//! The routes. Each handler reads a request, calls the node once, and shows what it says.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use neurath_code::store::ARTIFACT_MAX_BYTES;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::error::ApiError;
+use super::stream::{LogQuery, lines, write_logs};
+use super::view::{
+    AnswerView, CallRequest, DeathsView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView, ProcessInfoView,
+    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, SendRequest, SpawnRequest, StoppingView,
+    UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
+};
+use super::{CALL_WITHIN_MAX_MS, CALL_WITHIN_MS, PROCESSES_DEFAULT, PROCESSES_MAX, REQUEST_BYTES_MAX};
+use crate::shared::now_ms;
+use crate::{InstallOptions, Node, NodeError, UpgradeOptions};
+
+#[derive(Clone)]
+struct Api {
+    node: Node,
+    stopping: watch::Sender<bool>,
+}
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
+    let modules =
+        get(list_modules).post(install).put(install).layer(DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize));
+    Router::new()
+        .route("/v1/node", get(show_node))
+        .route("/v1/processes", get(list_processes).post(spawn))
+        .route("/v1/processes/{target}", get(show_process).delete(kill))
+        .route("/v1/processes/{target}/send", post(send))
+        .route("/v1/processes/{target}/call", post(call))
+        .route("/v1/modules", modules)
+        .route("/v1/modules/{reference}", get(show_module).delete(uninstall))
+        .route("/v1/upgrades", get(list_upgrades).post(upgrade))
+        .route("/v1/logs", get(logs))
+        .route("/v1/refusals", get(list_refusals))
+        .route("/v1/deaths", get(list_deaths))
+        .route("/v1/stop", post(stop))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no_such_route", "there is no such route").hint(SEE))
+        .method_not_allowed_fallback(async || {
+            let message = "the route has no such method";
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message).hint(SEE)
+        })
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(Api { node, stopping })
+}
+
+const SEE: &str = "docs/control-api.md lists the routes";
+
+// ---- the node ----
+
+async fn show_node(State(Api { node, .. }): State<Api>) -> Json<NodeView> {
+    let (committed, rolled_back) = node.upgrade_counts();
+    Json(NodeView {
+        id: node.id().to_string(),
+        incarnation: node.incarnation().0,
+        version: env!("CARGO_PKG_VERSION").into(),
+        os_pid: std::process::id(),
+        data: node.config().data.display().to_string(),
+        shards: node.config().shards,
+        processes: node.processes().await.len(),
+        ended: node.ended_count(),
+        upgrades: UpgradeCountsView { committed, rolled_back },
+    })
+}
+
+async fn stop(State(Api { stopping, .. }): State<Api>) -> Json<StoppingView> {
+    stopping.send_replace(true);
+    Json(StoppingView { stopping: true })
+}
+
+// ---- processes ----
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessQuery {
+    module: Option<String>,
+    #[serde(default = "processes_default")]
+    limit: usize,
+}
+
+fn processes_default() -> usize {
+    PROCESSES_DEFAULT
+}
+
+async fn list_processes(
+    State(Api { node, .. }): State<Api>,
+    AQuery(ProcessQuery { module, limit }): AQuery<ProcessQuery>,
+) -> Answer<ProcessesView> {
+    let wanted = |program: &str| {
+        let Some(module) = &module else { return true };
+        program == module || program.split_once('@').is_some_and(|(name, _)| name == module)
+    };
+    let mut all = node.processes().await;
+    all.retain(|details| wanted(&details.info.program));
+    let total = all.len();
+    all.truncate(limit.min(PROCESSES_MAX));
+    Ok(Json(ProcessesView { total, processes: all.into_iter().map(ProcessView::from).collect() }))
+}
+
+async fn show_process(State(Api { node, .. }): State<Api>, APath(target): APath) -> Answer<ProcessInfoView> {
+    let details = node.info(&target).await?;
+    let (program, entry) = (details.info.program.clone(), details.info.entry.clone());
+    let manifest = node.manifest(&program).await?;
+    let takes = manifest.entry(&entry).map(takes).unwrap_or_default();
+    Ok(Json(ProcessInfoView { process: details.into(), takes }))
+}
+
+async fn spawn(
+    State(Api { node, .. }): State<Api>,
+    ABody(request): ABody<SpawnRequest>,
+) -> Result<(StatusCode, Json<PidView>), ApiError> {
+    let SpawnRequest { module, entry, arguments } = request;
+    match node.spawn(&module, entry.as_deref(), &arguments).await {
+        Ok(pid) => Ok((StatusCode::CREATED, Json(PidView { pid: pid.to_string() }))),
+        Err(error) => {
+            let error = ApiError::from(error);
+            if !error.is_about_json() {
+                return Err(error);
+            }
+            let manifest = node.manifest(&module).await?;
+            let named = entry.as_deref().and_then(|name| manifest.entry(name));
+            let chosen = named.or_else(|| manifest.entry(&manifest.package.replace('-', "_")));
+            let example =
+                chosen.or(manifest.entries.first()).map(|entry| neurath_proto::json::example(&entry.arguments));
+            Err(error.examples(example.into_iter().collect()))
+        }
+    }
+}
+
+async fn kill(
+    State(Api { node, .. }): State<Api>,
+    APath(target): APath,
+    AQuery(query): AQuery<KillQuery>,
+) -> Answer<PidView> {
+    let pid = node.kill(&target, query.force).await?;
+    Ok(Json(PidView { pid: pid.to_string() }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KillQuery {
+    force: bool,
+}
+
+async fn send(
+    State(Api { node, .. }): State<Api>,
+    APath(target): APath,
+    ABody(request): ABody<SendRequest>,
+) -> Result<(StatusCode, Json<PidView>), ApiError> {
+    let pid = node.find(&target).await?;
+    match node.send(&target, &request.message).await {
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(PidView { pid: pid.to_string() }))),
+        Err(error) => Err(with_examples(&node, &target, error, |class| class != "call").await),
+    }
+}
+
+async fn call(
+    State(Api { node, .. }): State<Api>,
+    APath(target): APath,
+    ABody(request): ABody<CallRequest>,
+) -> Answer<AnswerView> {
+    let within_ms = request.within_ms.unwrap_or(CALL_WITHIN_MS);
+    if within_ms > CALL_WITHIN_MAX_MS {
+        return Err(ApiError::bad_request(format!("`within_ms` is at most {CALL_WITHIN_MAX_MS}")));
+    }
+    match node.call(&target, &request.message, Duration::from_millis(within_ms)).await {
+        Ok(answer) => Ok(Json(AnswerView { answer })),
+        Err(error) => Err(with_examples(&node, &target, error, |class| class != "cast").await),
+    }
+}
+
+/// An error about a message, with messages that would be taken if it is about JSON.
+async fn with_examples(node: &Node, target: &str, error: NodeError, wanted: impl Fn(&str) -> bool) -> ApiError {
+    let error = ApiError::from(error);
+    if !error.is_about_json() {
+        return error;
+    }
+    let Ok(details) = node.info(target).await else { return error };
+    let Ok(manifest) = node.manifest(&details.info.program).await else { return error };
+    let taken = manifest.entry(&details.info.entry).map(takes).unwrap_or_default();
+    let examples: Vec<Value> = taken.into_iter().filter(|t| wanted(&t.class)).flat_map(|t| t.of.examples).collect();
+    error.examples(examples)
+}
+
+// ---- modules ----
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct InstallQuery {
+    dev: bool,
+    source: Option<String>,
+}
+
+async fn install(
+    State(Api { node, .. }): State<Api>,
+    AQuery(InstallQuery { dev, source }): AQuery<InstallQuery>,
+    wasm: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<ModuleView>), ApiError> {
+    let wasm = body(wasm)?;
+    let info = node.install(wasm.into(), InstallOptions { dev, source }).await?;
+    Ok((StatusCode::CREATED, Json((&info).into())))
+}
+
+async fn list_modules(State(Api { node, .. }): State<Api>) -> Answer<ModulesView> {
+    let modules = node.modules().await?.iter().map(ModuleView::from).collect();
+    Ok(Json(ModulesView { modules }))
+}
+
+async fn show_module(State(Api { node, .. }): State<Api>, APath(reference): APath) -> Answer<ModuleInfoView> {
+    let (info, manifest) = node.module(&reference).await?;
+    Ok(Json(ModuleInfoView::new((&info).into(), &manifest)))
+}
+
+async fn uninstall(State(Api { node, .. }): State<Api>, APath(reference): APath) -> Answer<RemovedView> {
+    Ok(Json(RemovedView { removed: node.uninstall(&reference).await? }))
+}
+
+// ---- changes of code ----
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct UpgradeQuery {
+    progress: bool,
+}
+
+async fn upgrade(
+    State(Api { node, .. }): State<Api>,
+    AQuery(UpgradeQuery { progress }): AQuery<UpgradeQuery>,
+    ABody(request): ABody<UpgradeRequest>,
+) -> Result<Response, ApiError> {
+    let UpgradeRequest { module, patience_ms, dry_run } = request;
+    if patience_ms.is_some_and(|patience_ms| patience_ms > CALL_WITHIN_MAX_MS) {
+        return Err(ApiError::bad_request(format!("`patience_ms` is at most {CALL_WITHIN_MAX_MS}")));
+    }
+    let options = UpgradeOptions { patience: patience_ms.map(Duration::from_millis), dry_run };
+    if !progress {
+        // It goes on to its end even if nobody waits for the answer.
+        let task = tokio::spawn(async move { node.upgrade(&module, options).await });
+        let report = task.await.map_err(|_| NodeError::Stopping)??;
+        return Ok(Json(UpgradeView::new(report, dry_run)).into_response());
+    }
+    let (out, response) = lines();
+    tokio::spawn(async move {
+        let report = node.upgrade_watched(&module, options, |done, total| {
+            // Steps that a slow reader has no room for are left out.
+            let _ = out.try_send(UpgradeLine::Progress { done, total });
+        });
+        let last = match report.await {
+            Ok(report) => UpgradeLine::Report(UpgradeView::new(report, dry_run)),
+            Err(error) => UpgradeLine::Error(ApiError::from(error).view),
+        };
+        // Whoever asked may be gone.
+        let _ = out.send(last).await;
+    });
+    Ok(response)
+}
+
+async fn list_upgrades(State(Api { node, .. }): State<Api>) -> Json<UpgradesView> {
+    let (committed, rolled_back) = node.upgrade_counts();
+    let latest = node.upgrade_events().into_iter().map(Into::into).collect();
+    Json(UpgradesView { counts: UpgradeCountsView { committed, rolled_back }, latest })
+}
+
+// ---- what happened ----
+
+async fn logs(State(Api { node, stopping }): State<Api>, AQuery(query): AQuery<LogQuery>) -> Response {
+    let (out, response) = lines();
+    tokio::spawn(write_logs(node, query, stopping.subscribe(), out));
+    response
+}
+
+async fn list_refusals(State(Api { node, .. }): State<Api>) -> Json<RefusalsView> {
+    let (refused, undeliverable, latest) = node.refusals().await;
+    let (now_ms, now_ns) = (now_ms(), node.now_ns());
+    let view = latest.into_iter().map(|refusal| RefusalView {
+        at_ms: now_ms.saturating_sub(now_ns.saturating_sub(refusal.at) / 1_000_000),
+        from: refusal.from.to_string(),
+        to: refusal.to.to_string(),
+        type_name: refusal.type_name,
+        why: refusal.reason,
+    });
+    Json(RefusalsView { refused, undeliverable, latest: view.collect() })
+}
+
+async fn list_deaths(State(Api { node, .. }): State<Api>) -> Json<DeathsView> {
+    let latest = node.deaths().into_iter().map(Into::into).collect();
+    Json(DeathsView { ended: node.ended_count(), latest })
+}
+
+// ---- requests, with errors of our own ----
+
+/// A body of JSON, whatever its content type is said to be.
+struct ABody<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ABody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = body(Bytes::from_request(request, state).await)?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            ApiError::bad_request(format!("the request's body is not what this route takes: {error}")).hint(SEE)
+        })
+    }
+}
+
+fn body(bytes: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    bytes.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request has too many bytes")
+        }
+        _ => ApiError::bad_request(error.body_text()),
+    })
+}
+
+struct AQuery<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for AQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|error| ApiError::bad_request(error.body_text()).hint(SEE))
+    }
+}
+
+struct APath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for APath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        path.map(|Path(path)| Self(path)).map_err(|error| ApiError::bad_request(error.body_text()))
+    }
+}

@@ -1,0 +1,70 @@
+//! [`ControlServer`]: the socket of a node, served until the node is to stop.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+use super::rest;
+use super::socket::{BoundSocket, SocketError, bind};
+use crate::Node;
+
+/// Requests that run when the node is to stop may take this long to end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct ControlServer {
+    node: Node,
+    listener: UnixListener,
+    socket: BoundSocket,
+    stopping: watch::Sender<bool>,
+}
+
+impl ControlServer {
+    /// Listens on the socket in the node's data directory; requests wait until [`serve`](Self::serve).
+    ///
+    /// It must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Another node listens there, or the socket cannot be made.
+    pub fn bind(node: Node) -> Result<Self, SocketError> {
+        let (listener, socket) = bind(&node.config().data)?;
+        let listener =
+            UnixListener::from_std(listener).map_err(|source| SocketError::Io { path: socket.path.clone(), source })?;
+        Ok(Self { node, listener, socket, stopping: watch::Sender::new(false) })
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket.path
+    }
+
+    /// Serves until `until` is ready or a request asks the node to stop. The node itself is left running.
+    ///
+    /// # Errors
+    /// The system fails to accept connections.
+    pub async fn serve(self, until: impl Future<Output = ()> + Send) -> io::Result<()> {
+        let Self { node, listener, socket: _socket, stopping } = self;
+        let mut stop = stopping.subscribe();
+        let mut stop_accepting = stopping.subscribe();
+        let router = rest::router(node, stopping.clone());
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            // It is also over when nobody can ask any more.
+            let _ = stop_accepting.wait_for(|stopping| *stopping).await;
+        });
+        let stopped = async {
+            tokio::select! {
+                () = until => {}
+                _ = stop.wait_for(|stopping| *stopping) => {}
+            }
+            stopping.send_replace(true);
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            served = serving => served,
+            () = stopped => Ok(()),
+        }
+    }
+}
