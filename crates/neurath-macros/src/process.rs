@@ -29,7 +29,11 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
     let visibility = &function.vis;
     let (declared, tuple_type, tuple) = (parameters.declared(), parameters.tuple_type(), parameters.tuple());
-    let (plain_type, plain) = (parameters.plain_type(), parameters.plain());
+    let returned = (!parameters.names.is_empty()).then(|| {
+        let plain_type = parameters.plain_type();
+        quote!(-> #plain_type)
+    });
+    let plain = (!parameters.names.is_empty()).then(|| parameters.plain());
     let names = &parameters.names;
     let spawns = spawn_functions(&parameters, &name, &quote!(pub));
     let describe = describe_function(&About {
@@ -67,7 +71,7 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
 
             /// Offers this state to the newest code; see `become_latest!`.
             #[allow(clippy::too_many_arguments)]
-            pub async fn become_latest(#declared) -> #plain_type {
+            pub async fn become_latest(#declared) #returned {
                 let #tuple = ::neurath::__private::become_latest::<Self>(#tuple).await;
                 #plain
             }

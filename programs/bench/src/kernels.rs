@@ -67,7 +67,6 @@ pub fn nbody(steps: u64) -> f64 {
     energy(&bodies)
 }
 
-#[expect(clippy::needless_range_loop, reason = "pairs of bodies, both changed")]
 fn advance(bodies: &mut [Body; 5]) {
     for i in 0..5 {
         for j in i + 1..5 {

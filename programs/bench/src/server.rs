@@ -104,7 +104,7 @@ pub async fn bench_load(servers: Vec<Pid>) {
                     loaded.lost += 1;
                 }
             }
-            if loaded.sent % 64 != 0 && servers.len() > 1 {
+            if !loaded.sent.is_multiple_of(64) && servers.len() > 1 {
                 continue;
             }
             let (reply, goes_on) = receive! {

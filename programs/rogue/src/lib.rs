@@ -208,6 +208,7 @@ pub async fn chatters(lines: u64) {
 /// Sleeps as a thread does, which a process must not.
 #[neurath::process]
 pub async fn blocks() {
+    #[expect(clippy::disallowed_methods, reason = "the host is to refuse it")]
     std::thread::sleep(std::time::Duration::from_secs(3600));
 }
 
