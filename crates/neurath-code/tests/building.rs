@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use neurath_code::build::{BuildError, BuildRequest, Profile};
+use neurath_code::build::{BuildError, BuildRequest, Profile, STACK_BYTES};
 use neurath_code::toolchain::{Search, Way};
 use neurath_code::{Progress, Toolchain};
 
@@ -88,8 +88,38 @@ fn a_guest_keeps_the_exports_of_its_dependencies_and_is_a_reactor_without_wrappe
     assert!(holds("__wasm_call_ctors"), "the name section is missing");
     assert!(!holds(".debug_info"), "debug information should be stripped");
 
+    assert_eq!(first_global(&wasm), u64::from(STACK_BYTES), "the stack pointer starts at the top of the lowest bytes");
+
     let again = toolchain().build(&request(dir.path(), "guest"), &mut |_| {}).unwrap();
     assert!(again.fresh);
+}
+
+/// The initial value of a module's first global, which the linker makes the stack pointer.
+fn first_global(wasm: &[u8]) -> u64 {
+    fn number(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        value
+    }
+    let mut rest = &wasm[8..];
+    loop {
+        let (section, len) = (number(&mut rest), number(&mut rest) as usize);
+        if section == 6 {
+            // How many, the type i32, mutable, `i32.const`.
+            let _count = number(&mut rest);
+            assert_eq!(rest[..3], [0x7f, 1, 0x41]);
+            rest = &rest[3..];
+            return number(&mut rest);
+        }
+        rest = &rest[len..];
+    }
 }
 
 #[test]
