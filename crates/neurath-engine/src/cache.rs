@@ -217,7 +217,8 @@ mod tests {
         for n in 0..10 {
             cache.put(&[n; 32], &[n; 1000]).expect("writes");
         }
-        let bytes: u64 = fs::read_dir(&cache.directory).expect("reads").map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        let bytes: u64 =
+            fs::read_dir(&cache.directory).expect("reads").map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes <= 3000, "{bytes}");
         cache.put(&[11; 32], &[0; 4000]).expect("too large to be kept is no error");
         assert_eq!(cache.get(&[11; 32]), None);

@@ -39,7 +39,9 @@ pub enum DescribeError {
     #[error(transparent)]
     Instance(#[from] InstanceError),
     /// It describes nothing.
-    #[error("the module offers nothing to start: give a function the attribute `#[neurath::process]`, or an impl `#[neurath::server]`")]
+    #[error(
+        "the module offers nothing to start: give a function the attribute `#[neurath::process]`, or an impl `#[neurath::server]`"
+    )]
     Nothing,
     /// A description did not return.
     #[error("the export `{name}` failed: {fault}; build the program with the SDK of this release")]

@@ -22,7 +22,6 @@
 //! A span replaces bytes of the initial image; what no span covers is as in the initial image, or zero
 //! beyond its end. Version 1 is the first.
 
-use neurath_proto::manifest::SECTION;
 use thiserror::Error;
 use wasmtime::Val;
 
@@ -67,13 +66,19 @@ pub enum ImageError {
         at: usize,
     },
     /// It was made by another version of the runtime.
-    #[error("the image has format version {found} and this node reads version {VERSION}; resume it on a node of the release that made it")]
+    #[error(
+        "the image has format version {found} and this node reads version {VERSION}; resume it on a node of the release that made it"
+    )]
     Version {
         /// Its version.
         found: u32,
     },
     /// It belongs to another module version.
-    #[error("the image belongs to the module with hash {}, not to {}; fetch that module first", hex(found), hex(expected))]
+    #[error(
+        "the image belongs to the module with hash {}, not to {}; fetch that module first",
+        hex(found),
+        hex(expected)
+    )]
     Module {
         /// The hash in the image.
         found: [u8; 32],
@@ -87,7 +92,9 @@ pub enum ImageError {
         limit: usize,
     },
     /// Memory and globals are not all that the module changes.
-    #[error("the process cannot be captured or restored: {state}; build the module without table changes (see `{SECTION}` in the documentation)")]
+    #[error(
+        "the process cannot be captured or restored: {state}; a module that changes its tables cannot be relocated or upgraded with its state"
+    )]
     HiddenState {
         /// What else it changes.
         state: String,
@@ -377,12 +384,25 @@ mod tests {
     #[test]
     fn the_bytes_of_version_1_do_not_change() {
         let expected = [
-            "4e52494d", "01000000", &"ab".repeat(32), "02000000", "05000000",
-            "7f0f100000", "7effffffffffffffff", "7d0000c03f", "7c000000000000f87f",
+            "4e52494d",
+            "01000000",
+            &"ab".repeat(32),
+            "02000000",
+            "05000000",
+            "7f0f100000",
+            "7effffffffffffffff",
+            "7d0000c03f",
+            "7c000000000000f87f",
             "7b07000000000000000000000000000000",
             "02000000",
-            "01000000", "0800", "0800", "0003030300000000",
-            "1f000000", "f80f", "0800", "0000000000000004",
+            "01000000",
+            "0800",
+            "0800",
+            "0003030300000000",
+            "1f000000",
+            "f80f",
+            "0800",
+            "0000000000000004",
         ]
         .concat();
         let image = sample();

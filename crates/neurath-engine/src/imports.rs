@@ -200,9 +200,7 @@ fn define_names<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result<()> 
         })
     })?;
     linker.func_wrap(m, "unregister", |mut c: Caller<'_, State<H>>, name: u32, len: u32| {
-        call(&mut c, "unregister", |memory, host| {
-            Ok(host.unregister(name_text(memory, "unregister", name, len)?).0)
-        })
+        call(&mut c, "unregister", |memory, host| Ok(host.unregister(name_text(memory, "unregister", name, len)?).0))
     })?;
     linker.func_wrap(m, "whereis", |mut c: Caller<'_, State<H>>, name: u32, len: u32| {
         call(&mut c, "whereis", |memory, host| Ok(host.whereis(name_text(memory, "whereis", name, len)?).0))
@@ -304,9 +302,7 @@ fn take<H: Host>(
         Taken::TimedOut => TakeStatus::TimedOut,
         Taken::Message(of, payload) => fill(of, payload, TakeStatus::Ready),
         Taken::Failed(payload) => fill(MessageHead::default(), payload, TakeStatus::Failed),
-        Taken::NeedSchema(index) => {
-            fill(MessageHead { index, ..MessageHead::default() }, &[], TakeStatus::NeedSchema)
-        }
+        Taken::NeedSchema(index) => fill(MessageHead { index, ..MessageHead::default() }, &[], TakeStatus::NeedSchema),
         Taken::TooLarge(bytes) => {
             let payload_len = u32::try_from(bytes).unwrap_or(u32::MAX);
             *head = MessageHead { payload_len, ..MessageHead::default() }.to_bytes();

@@ -337,9 +337,8 @@ impl<H: Host> Parts<H> {
         let done = unsafe { module.engine.0.slots.reset(base, initial.memory_bytes, &initial.pages) };
         // To grow by nothing tells wasmtime the new size.
         let told = done && self.memory.grow(&mut self.store, 0).is_ok();
-        self.usable = told
-            && self.memory.data_size(&self.store) == initial.memory_bytes
-            && self.set_globals(&initial.globals);
+        self.usable =
+            told && self.memory.data_size(&self.store) == initial.memory_bytes && self.set_globals(&initial.globals);
         self.usable
     }
 
@@ -376,7 +375,8 @@ impl<H: Host> Parts<H> {
     /// Copies bytes to where the guest wants them.
     fn give(&mut self, bytes: &[u8]) -> Result<(u32, u32), Fault> {
         let len = u32::try_from(bytes.len());
-        let len = len.map_err(|_| Fault::TooLarge { what: "the value", bytes: bytes.len(), limit: u32::MAX as usize })?;
+        let len =
+            len.map_err(|_| Fault::TooLarge { what: "the value", bytes: bytes.len(), limit: u32::MAX as usize })?;
         let mut values = [ValRaw::u32(len)];
         // SAFETY: `prepare` has checked that `neurath_alloc` is `(i32) -> i32`.
         unsafe { self.call(self.alloc, &mut values)? };
@@ -436,7 +436,11 @@ impl<H: Host> Parts<H> {
 
     fn set_globals(&mut self, values: &[GlobalValue]) -> bool {
         values.len() == self.globals.len()
-            && self.globals.iter().zip(values).all(|(global, value)| global.set(&mut self.store, value.to_val()).is_ok())
+            && self
+                .globals
+                .iter()
+                .zip(values)
+                .all(|(global, value)| global.set(&mut self.store, value.to_val()).is_ok())
     }
 
     #[cold]

@@ -25,7 +25,9 @@ use crate::{imports, wasi};
 #[derive(Debug, Error)]
 pub enum CompileError {
     /// Cranelift or wasmtime refuses it.
-    #[error("module `{package}` cannot be compiled: {reason}; if it was built with `neurath build`, please report this")]
+    #[error(
+        "module `{package}` cannot be compiled: {reason}; if it was built with `neurath build`, please report this"
+    )]
     Compiler {
         /// The module's name.
         package: String,
@@ -128,10 +130,8 @@ impl Engine {
         manifest: Manifest,
         inspected: &Inspected,
     ) -> Result<Arc<Module<H>>, CompileError> {
-        let failed = |e: wasmtime::Error| CompileError::Compiler {
-            package: manifest.package.clone(),
-            reason: format!("{e:#}"),
-        };
+        let failed =
+            |e: wasmtime::Error| CompileError::Compiler { package: manifest.package.clone(), reason: format!("{e:#}") };
         let (code, origin) = self.code(&hash, &inspected.wasm).map_err(failed)?;
         let mut linker = Linker::new(&self.0.wasmtime);
         imports::define(&mut linker).map_err(failed)?;
@@ -155,9 +155,8 @@ impl Engine {
             .initialize(&module)
             .map_err(|fault| CompileError::Initialize { package: module.manifest.package.clone(), fault })?;
         let after = first.look(&module);
-        let is_instantiated = before.memory_bytes == after.memory_bytes
-            && before.pages == after.pages
-            && before.globals == after.globals;
+        let is_instantiated =
+            before.memory_bytes == after.memory_bytes && before.pages == after.pages && before.globals == after.globals;
         module.initial = InitialImage { is_instantiated, ..after };
         module.keep(first);
         Ok(Arc::new(module))

@@ -75,13 +75,17 @@ pub enum PrepareError {
     #[error("the module has no section `{SECTION}`, so nothing is known of its entries; build it with `neurath build`")]
     NoManifest,
     /// Its manifest cannot be read, or is of another ABI.
-    #[error("the module's manifest is refused: {reason}; this node speaks ABI {ABI_VERSION}: build the program with the SDK of this release")]
+    #[error(
+        "the module's manifest is refused: {reason}; this node speaks ABI {ABI_VERSION}: build the program with the SDK of this release"
+    )]
     Manifest {
         /// What is wrong with it.
         reason: String,
     },
     /// It is not valid, or uses what guests may not use.
-    #[error("the module is not valid for guests: {reason} (at byte {offset}); build it for wasm32-wasip1 without further target features")]
+    #[error(
+        "the module is not valid for guests: {reason} (at byte {offset}); build it for wasm32-wasip1 without further target features"
+    )]
     Invalid {
         /// What the validator says.
         reason: String,
@@ -99,7 +103,10 @@ pub enum PrepareError {
         instead: &'static str,
     },
     /// It imports what no guest has.
-    #[error("the module imports `{module}.{name}`{detail}; a guest may import the functions of `neurath` and `{}` only", wasi::WASI)]
+    #[error(
+        "the module imports `{module}.{name}`{detail}; a guest may import the functions of `neurath` and `{}` only",
+        wasi::WASI
+    )]
     Import {
         /// The import's module.
         module: String,
@@ -109,7 +116,9 @@ pub enum PrepareError {
         detail: String,
     },
     /// An export is missing or has another type.
-    #[error("the module's export `{name}` {problem}; it must be {expected}: build the program with the SDK of this release")]
+    #[error(
+        "the module's export `{name}` {problem}; it must be {expected}: build the program with the SDK of this release"
+    )]
     Export {
         /// The export's name.
         name: String,
@@ -119,7 +128,9 @@ pub enum PrepareError {
         expected: String,
     },
     /// It asks for more than the node gives.
-    #[error("the module has {what}: {found}, and the limit is {limit}; make it smaller, or raise the limit in the node's configuration")]
+    #[error(
+        "the module has {what}: {found}, and the limit is {limit}; make it smaller, or raise the limit in the node's configuration"
+    )]
     TooLarge {
         /// What is too large or too many.
         what: &'static str,
@@ -215,19 +226,21 @@ pub(crate) fn check_magic(wasm: &[u8], limits: &ModuleLimits) -> Result<(), Prep
 
 /// The content of the one section with the manifest.
 pub(crate) fn manifest_section(wasm: &[u8]) -> Result<Option<&[u8]>, PrepareError> {
-    let mut found = None;
+    let (mut found, mut sections) = (None, 0);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(invalid)? {
             Payload::Version { encoding: Encoding::Component, .. } => {
                 return Err(PrepareError::NotWasm { found: "it is a component".into() });
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
-                if found.replace(section.data()).is_some() {
-                    return Err(PrepareError::Manifest { reason: format!("there are two sections `{SECTION}`") });
-                }
+                sections += 1;
+                found = Some(section.data());
             }
             _ => {}
         }
+    }
+    if sections > 1 {
+        return Err(PrepareError::Manifest { reason: format!("there are {sections} sections `{SECTION}`") });
     }
     Ok(found)
 }
@@ -251,7 +264,11 @@ pub(crate) fn inspect(wasm: &[u8], limits: &ModuleLimits) -> Result<Inspected, P
         match validator.payload(&payload).map_err(invalid)? {
             ValidPayload::Func(function, body) => {
                 let bytes = body.range().len() as u64;
-                limit("a function with more code than is compiled in one piece", bytes, limits.function_bytes_max as u64)?;
+                limit(
+                    "a function with more code than is compiled in one piece",
+                    bytes,
+                    limits.function_bytes_max as u64,
+                )?;
                 let mut function = function.into_validator(allocations);
                 function.validate(&body).map_err(invalid)?;
                 allocations = function.into_allocations();

@@ -109,7 +109,8 @@ impl Slots {
     /// The memory at `base` must be the caller's alone while this runs.
     pub(crate) unsafe fn reset(&self, base: *mut u8, bytes: usize, pages: &[(u32, Box<[u8; PAGE]>)]) -> bool {
         let Some(slot) = self.slot_at(base) else { return false };
-        if bytes > self.classes[slot.class].bytes || pages.last().is_some_and(|(n, _)| (*n as usize + 1) * PAGE > bytes) {
+        if bytes > self.classes[slot.class].bytes || pages.last().is_some_and(|(n, _)| (*n as usize + 1) * PAGE > bytes)
+        {
             return false;
         }
         let start = base as usize;
@@ -309,7 +310,11 @@ unsafe impl LinearMemory for SlotMemory {
             self.slots.touched(from, self.byte_size(), |run| {
                 // SAFETY: both slots are ours, do not overlap, and the smaller one holds the run.
                 unsafe {
-                    std::ptr::copy_nonoverlapping(from.add(run.start * PAGE), to.add(run.start * PAGE), run.len() * PAGE)
+                    std::ptr::copy_nonoverlapping(
+                        from.add(run.start * PAGE),
+                        to.add(run.start * PAGE),
+                        run.len() * PAGE,
+                    )
                 };
             });
             self.slots.give_back(std::mem::replace(&mut self.slot, larger));
@@ -353,21 +358,21 @@ mod tests {
         SlotMemory { slots: Arc::clone(slots), slot: slots.take(bytes).expect("there is room") }
     }
 
-    fn bytes(memory: &SlotMemory) -> &mut [u8] {
-        // SAFETY: the slot belongs to this memory, and each test uses one such slice at a time.
+    fn bytes(memory: &mut SlotMemory) -> &mut [u8] {
+        // SAFETY: the slot belongs to this memory, which is borrowed.
         unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), memory.byte_size()) }
     }
 
     #[test]
     fn a_slot_that_comes_back_is_zero_for_the_next() {
         let slots = slots(false);
-        let first = memory(&slots, 1 << 16);
-        bytes(&first).fill(7);
+        let mut first = memory(&slots, 1 << 16);
+        bytes(&mut first).fill(7);
         let address = first.as_ptr();
         drop(first);
-        let second = memory(&slots, 1 << 16);
+        let mut second = memory(&slots, 1 << 16);
         assert_eq!(second.as_ptr(), address);
-        assert!(bytes(&second).iter().all(|b| *b == 0));
+        assert!(bytes(&mut second).iter().all(|b| *b == 0));
         assert_eq!(slots.in_use(), 1);
     }
 
@@ -376,14 +381,14 @@ mod tests {
         for blind in [false, true] {
             let slots = slots(blind);
             let mut memory = memory(&slots, 1 << 16);
-            bytes(&memory)[60_000] = 9;
+            bytes(&mut memory)[60_000] = 9;
             let before = memory.as_ptr();
             memory.grow_to(256 << 10).expect("within the slot");
             assert_eq!(memory.as_ptr(), before);
             memory.grow_to(3 << 20).expect("into a larger class");
             assert_ne!(memory.as_ptr(), before);
-            assert_eq!(bytes(&memory).iter().filter(|b| **b != 0).count(), 1);
-            assert_eq!(bytes(&memory)[60_000], 9);
+            assert_eq!(bytes(&mut memory).iter().filter(|b| **b != 0).count(), 1);
+            assert_eq!(bytes(&mut memory)[60_000], 9);
             assert_eq!(slots.in_use(), 1);
         }
     }
@@ -397,14 +402,20 @@ mod tests {
                 let mut memory = memory(&slots, 1 << 16);
                 memory.grow_to(2 << 20).expect("room");
                 for page in 0..touched {
-                    bytes(&memory)[page * PAGE + 17] = 1;
+                    bytes(&mut memory)[page * PAGE + 17] = 1;
                 }
                 // SAFETY: the memory is ours.
                 assert!(unsafe { slots.reset(memory.as_ptr(), 1 << 16, &pages) });
                 assert_eq!(memory.byte_size(), 1 << 16);
                 memory.grow_to(2 << 20).expect("room");
-                for (page, content) in bytes(&memory).chunks(PAGE).enumerate() {
-                    let expected = if page == 1 { 5 } else if page == 7 { 6 } else { 0 };
+                for (page, content) in bytes(&mut memory).chunks(PAGE).enumerate() {
+                    let expected = if page == 1 {
+                        5
+                    } else if page == 7 {
+                        6
+                    } else {
+                        0
+                    };
                     assert!(content.iter().all(|b| *b == expected), "page {page}, {touched} touched, blind {blind}");
                 }
             }

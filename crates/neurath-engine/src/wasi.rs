@@ -157,10 +157,14 @@ pub(crate) fn define<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result
             _ => Ok(BADF),
         })
     })?;
-    linker.func_wrap(WASI, "fd_write", |mut c: Caller<'_, State<H>>, fd: u32, vectors: u32, count: u32, out: u32| {
-        let (memory, state) = enter(&mut c)?;
-        fd_write(memory, state.host.as_mut(), fd, vectors, count, out).map_err(|fault| state.interrupt(fault))
-    })?;
+    linker.func_wrap(
+        WASI,
+        "fd_write",
+        |mut c: Caller<'_, State<H>>, fd: u32, vectors: u32, count: u32, out: u32| {
+            let (memory, state) = enter(&mut c)?;
+            fd_write(memory, state.host.as_mut(), fd, vectors, count, out).map_err(|fault| state.interrupt(fault))
+        },
+    )?;
     linker.func_wrap(
         WASI,
         "poll_oneoff",
@@ -210,7 +214,8 @@ fn fd_write<H: Host>(
     let mut written = 0;
     for vector in bytes(memory, "fd_write", vectors, count * 8)?.as_chunks::<8>().0 {
         let [p0, p1, p2, p3, l0, l1, l2, l3] = *vector;
-        let content = bytes(memory, "fd_write", u32::from_le_bytes([p0, p1, p2, p3]), u32::from_le_bytes([l0, l1, l2, l3]))?;
+        let content =
+            bytes(memory, "fd_write", u32::from_le_bytes([p0, p1, p2, p3]), u32::from_le_bytes([l0, l1, l2, l3]))?;
         let content = &content[..content.len().min(WRITE_MAX - written)];
         if let (Some(host), false) = (&mut host, content.is_empty()) {
             host.output(fd, content);
