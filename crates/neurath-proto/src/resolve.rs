@@ -190,6 +190,18 @@ struct WriterVariant {
     known: Option<(u32, Plan)>,
 }
 
+impl WriterVariant {
+    #[cold]
+    fn below(&self, refusal: Refusal) -> Refusal {
+        refusal.below(&format!(".{}", self.name))
+    }
+
+    #[cold]
+    fn unknown(&self) -> Refusal {
+        self.below(Refusal::new(format!("the reader does not know variant `{}`", self.name)))
+    }
+}
+
 /// What is done with the fields of a struct or variant.
 #[derive(Clone, Debug, Default)]
 struct Plan {
@@ -324,7 +336,7 @@ struct Builder {
 impl Builder {
     const EFFORT_MAX: usize = 1 << 18;
     /// Types may lie this deep in each other before a named type is met again.
-    const DEPTH_MAX: usize = 512;
+    const DEPTH_MAX: usize = 192;
 
     fn resolve(&mut self, sides: Sides<'_>, w: &Type, r: &Type, depth: usize) -> Result<NodeId, Refused> {
         if depth >= Self::DEPTH_MAX {
@@ -674,26 +686,7 @@ impl Resolution {
         depth: usize,
     ) -> Result<(), Refusal> {
         match step {
-            Step::Copy(ty) => {
-                // Always an identity: whoever asked copies.
-                skip_leaf(ty, reader)?;
-            }
-            Step::Widen { from, signed } => {
-                let value = match from {
-                    Type::U8 => i128::from(reader.byte()?),
-                    Type::I8 => i128::from(reader.byte()? as i8),
-                    Type::U16 => u16::decode(reader)?.into(),
-                    Type::U32 => u32::decode(reader)?.into(),
-                    _ => u64::decode(reader)?.into(),
-                };
-                if let Some(out) = out {
-                    put_varint_u128(if *signed { zigzag_u128(value) } else { value as u128 }, out);
-                }
-            }
-            Step::WidenFloat => {
-                let value = f64::from(f32::decode(reader)?);
-                put(&value.to_le_bytes(), &mut out)?;
-            }
+            Step::Copy(_) | Step::Widen { .. } | Step::WidenFloat => convert_leaf(step, reader, out)?,
             Step::Wrap(some) => {
                 put(&[1], &mut out)?;
                 self.convert(*some, reader, out, depth)?;
@@ -726,20 +719,30 @@ impl Resolution {
             Step::Struct(plan) => self.convert_fields(plan, reader, out, depth)?,
             Step::Enum(variants) => {
                 let index = u32::decode(reader)?;
-                let Some(WriterVariant { name, known }) = variants.get(index as usize) else {
-                    return Err(reader.fault(NO_VARIANT).into());
-                };
-                let below = |refusal: Refusal| refusal.below(&format!(".{name}"));
-                let Some((reader_index, plan)) = known else {
-                    return Err(below(Refusal::new(format!("the reader does not know variant `{name}`"))));
-                };
+                let variant = variants.get(index as usize).ok_or_else(|| Refusal::from(reader.fault(NO_VARIANT)))?;
+                let Some((reader_index, plan)) = &variant.known else { return Err(variant.unknown()) };
                 if let Some(out) = out.as_deref_mut() {
                     put_varint(u64::from(*reader_index), out);
                 }
-                self.convert_fields(plan, reader, out, depth).map_err(below)?;
+                if let Err(refusal) = self.convert_fields(plan, reader, out, depth) {
+                    return Err(variant.below(refusal));
+                }
             }
         }
         Ok(())
+    }
+
+    fn convert_field(
+        &self,
+        (step, node): &(Box<str>, NodeId),
+        reader: &mut Reader<'_>,
+        out: Option<&mut Vec<u8>>,
+        depth: usize,
+    ) -> Result<(), Refusal> {
+        match self.convert(*node, reader, out, depth) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(refusal.below(step)),
+        }
     }
 
     fn convert_length(&self, reader: &mut Reader<'_>, out: &mut Option<&mut Vec<u8>>) -> Result<usize, Refusal> {
@@ -757,16 +760,16 @@ impl Resolution {
         out: Option<&mut Vec<u8>>,
         depth: usize,
     ) -> Result<(), Refusal> {
-        let mut field = |(step, node): &(Box<str>, NodeId), out: Option<&mut Vec<u8>>| {
-            self.convert(*node, reader, out, depth).map_err(|refusal| refusal.below(step))
-        };
         let Some(out) = out else {
-            return plan.written.iter().try_for_each(|written| field(written, None));
+            for written in &plan.written {
+                self.convert_field(written, reader, None, depth)?;
+            }
+            return Ok(());
         };
         if plan.in_order {
             for part in &plan.parts {
                 match part {
-                    Part::Written(index) => field(&plan.written[*index], Some(out))?,
+                    Part::Written(index) => self.convert_field(&plan.written[*index], reader, Some(out), depth)?,
                     Part::Default(bytes) => put(bytes, &mut Some(out))?,
                 }
             }
@@ -777,7 +780,7 @@ impl Resolution {
         let mut ends = Vec::with_capacity(plan.written.len() + 1);
         ends.push(0);
         for written in &plan.written {
-            field(written, Some(out))?;
+            self.convert_field(written, reader, Some(out), depth)?;
             ends.push(out.len() - start);
         }
         let converted = out.split_off(start);
@@ -800,5 +803,34 @@ fn put(bytes: &[u8], out: &mut Option<&mut Vec<u8>>) -> Result<(), Refusal> {
         return Err(Refusal::new(message));
     }
     out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Out of the way of the recursion, so that its frames are small.
+#[inline(never)]
+fn convert_leaf(step: &Step, reader: &mut Reader<'_>, mut out: Option<&mut Vec<u8>>) -> Result<(), Refusal> {
+    match step {
+        Step::Copy(ty) => {
+            // Always an identity: whoever asked copies.
+            skip_leaf(ty, reader)?;
+        }
+        Step::Widen { from, signed } => {
+            let value = match from {
+                Type::U8 => i128::from(reader.byte()?),
+                Type::I8 => i128::from(reader.byte()? as i8),
+                Type::U16 => u16::decode(reader)?.into(),
+                Type::U32 => u32::decode(reader)?.into(),
+                _ => u64::decode(reader)?.into(),
+            };
+            if let Some(out) = out {
+                put_varint_u128(if *signed { zigzag_u128(value) } else { value as u128 }, out);
+            }
+        }
+        Step::WidenFloat => {
+            let value = f64::from(f32::decode(reader)?);
+            put(&value.to_le_bytes(), &mut out)?;
+        }
+        _ => unreachable!("it has others below"),
+    }
     Ok(())
 }

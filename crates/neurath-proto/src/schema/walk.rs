@@ -7,7 +7,7 @@ use crate::data::{Data, DecodeError, DecodeFault, Reader};
 use crate::id::{Pid, Ref};
 
 /// How deep a value may lie in its schema; deeper than any that a guest's decoder lets in.
-pub(crate) const VALUE_DEPTH_MAX: usize = 640;
+pub(crate) const VALUE_DEPTH_MAX: usize = 320;
 
 impl Schema {
     /// Demands that `bytes` are one value of this type.
