@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Recorder, artifact, artifact_with, compile, config, engine, entry, guest, manifest};
 use neurath_engine::{
     DescribeError, Engine, EngineConfig, EngineError, Fault, Identity, Instance, ModuleLimits, Origin, PrepareError,
-    describe, prepare, with_section,
+    Ticker, describe, prepare, with_section,
 };
 use neurath_proto::abi::{ABI_VERSION, ReceiveId, StartMode};
 use neurath_proto::manifest::{EntryKind, Manifest};
