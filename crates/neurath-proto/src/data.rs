@@ -836,6 +836,10 @@ impl<K: Data + Ord, V: Data> Data for BTreeMap<K, V> {
 }
 
 #[cfg(feature = "std")]
+#[allow(
+    clippy::disallowed_types,
+    reason = "programs may use them; in a guest their seed is the host's, so runs repeat"
+)]
 mod with_std {
     use super::*;
     use core::hash::{BuildHasher, Hash};
@@ -947,8 +951,9 @@ impl Data for Duration {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (secs, nanos) = <(u64, u32)>::decode(reader)?;
-        if nanos >= 1_000_000_000 {
-            return Err(reader.fault(DecodeFault::Invalid("a duration has a whole second of nanoseconds")));
+        // Whole seconds among the nanoseconds are carried over, as serde does it.
+        if secs.checked_add(u64::from(nanos / 1_000_000_000)).is_none() {
+            return Err(reader.fault(DecodeFault::Overflow));
         }
         Ok(Self::new(secs, nanos))
     }

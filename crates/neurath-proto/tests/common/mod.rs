@@ -1,5 +1,5 @@
 //! What the tests of schemas share: schemas written like Rust, random schemas and values of them.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::disallowed_methods, reason = "each test uses a part; the seed comes from outside")]
 
 use neurath_proto::data::encode;
 use neurath_proto::schema::{Def, DefKind, Field, Fields, Opaque, Schema, Type, Variant};
