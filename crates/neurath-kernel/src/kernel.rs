@@ -1445,7 +1445,8 @@ impl Kernel {
 
     /// Takes a process out of this shard; what comes for it goes to shard `to` from now on.
     ///
-    /// `None` if it is not here or being polled at this moment.
+    /// The record must reach that shard before anything that is forwarded after this call: send it the same way.
+    /// `None` if the process is not here or being polled at this moment.
     pub fn release(&mut self, pid: Pid, to: u32) -> Option<(Slot, ProcessRecord)> {
         let slot = self.slot_of(pid)?;
         let record = self.export(pid)?;

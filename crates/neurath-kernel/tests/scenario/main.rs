@@ -1,0 +1,11 @@
+//! Scenarios: the kernel alone, in virtual time, driven by a seed. Guests are scripts in Rust that act on their port as
+//! a real guest's host would.
+
+mod full;
+mod lives;
+mod names;
+mod order;
+mod records;
+mod receives;
+mod upgrades;
+mod world;
