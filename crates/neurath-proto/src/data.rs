@@ -357,21 +357,20 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self, bits: u32) -> Result<u64, DecodeError> {
+        let bytes_max = bits.div_ceil(7) as usize;
         let mut value = 0;
-        let mut shift = 0;
-        while shift < bits {
-            let byte = self.byte()?;
+        for (index, byte) in self.left.iter().take(bytes_max).enumerate() {
             let part = u64::from(byte & 0x7f);
-            if bits - shift < 7 && part >> (bits - shift) != 0 {
-                break;
+            value |= part << (7 * index);
+            if *byte < 0x80 {
+                self.left = &self.left[index + 1..];
+                let bits_left = bits - 7 * index as u32;
+                return if part >> bits_left.min(7) == 0 { Ok(value) } else { Err(self.fault(DecodeFault::Overflow)) };
             }
-            value |= part << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-            shift += 7;
         }
-        Err(self.fault(DecodeFault::Overflow))
+        let what = if self.left.len() < bytes_max { DecodeFault::Truncated } else { DecodeFault::Overflow };
+        self.left = &self.left[self.left.len().min(bytes_max)..];
+        Err(self.fault(what))
     }
 
     pub(crate) fn varint_u128(&mut self) -> Result<u128, DecodeError> {
