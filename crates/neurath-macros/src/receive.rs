@@ -188,10 +188,10 @@ fn fits_all(pattern: &Pat, ty: &Type) -> bool {
 
 pub(crate) fn expand(input: &Receive) -> TokenStream {
     let local = |name: &str| Ident::new(name, Span::mixed_site());
-    let (receive, context, head, found, taken, tags, arm) = (
+    let (receive, context, arrived, found, taken, tags, arm) = (
         local("receive"),
         local("context"),
-        local("head"),
+        local("arrived"),
         local("found"),
         local("taken"),
         local("tags"),
@@ -218,7 +218,7 @@ pub(crate) fn expand(input: &Receive) -> TokenStream {
             quote!(#pattern #guard => ::core::option::Option::Some(__Arm::#parameter((#(#names,)*))),)
         });
         quote! {
-            #index => match ::neurath::__private::decode::<#ty>(&#head) {
+            #index => match ::neurath::__private::decode::<#ty>(&#arrived) {
                 #(#arms)*
                 _ => ::core::option::Option::None,
             },
@@ -232,7 +232,7 @@ pub(crate) fn expand(input: &Receive) -> TokenStream {
         None => quote!(break),
     };
     let accept = if looks {
-        quote!(if #receive.accept(&#head) { return ::core::task::Poll::Ready(#arm); })
+        quote!(if #receive.accept(&#arrived) { return ::core::task::Poll::Ready(#arm); })
     } else {
         quote!(return ::core::task::Poll::Ready(#arm);)
     };
@@ -251,15 +251,15 @@ pub(crate) fn expand(input: &Receive) -> TokenStream {
             let mut #taken = #receive.poll(#context, #tags);
             loop {
                 match #taken {
-                    ::core::task::Poll::Ready(::neurath::__private::Taken::Message(#head)) => {
+                    ::core::task::Poll::Ready(::neurath::__private::Taken::Message(#arrived)) => {
                         #[allow(unused_mut, unreachable_patterns, clippy::match_single_binding)]
-                        let #found = match #head.index {
+                        let #found = match #arrived.index {
                             #(#matches)*
                             _ => ::core::option::Option::None,
                         };
                         match #found {
                             ::core::option::Option::Some(#arm) => { #accept }
-                            ::core::option::Option::None => #receive.refuse(&#head),
+                            ::core::option::Option::None => #receive.refuse(&#arrived),
                         }
                         #taken = #receive.poll_on(#context, #tags);
                     }

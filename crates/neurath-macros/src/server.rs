@@ -65,9 +65,9 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
         tags.push(quote_spanned!(call_type.span()=> ::neurath::__private::TypeTag::of::<#call_type>()));
         arms.push(quote! {
             #at => {
-                let call: #call_type = ::neurath::__private::decode(&head);
-                let answer = ::neurath::Server::call(self, call).await;
-                ::neurath::__private::reply_to(&head).send(answer);
+                let reply = ::neurath::__private::reply_to::<#reply_type>();
+                let call: #call_type = ::neurath::__private::decode(&arrived);
+                reply.send(::neurath::Server::call(self, call).await);
             }
         });
     }
@@ -76,7 +76,7 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
         tags.push(quote_spanned!(cast_type.span()=> ::neurath::__private::TypeTag::of::<#cast_type>()));
         arms.push(quote! {
             #at => {
-                let cast: #cast_type = ::neurath::__private::decode(&head);
+                let cast: #cast_type = ::neurath::__private::decode(&arrived);
                 ::neurath::Server::cast(self, cast).await;
             }
         });
@@ -87,7 +87,7 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
         tags.push(quote_spanned!(message.span()=> ::neurath::__private::TypeTag::of::<#message>()));
         arms.push(quote! {
             #at => {
-                let message: #message = ::neurath::__private::decode(&head);
+                let message: #message = ::neurath::__private::decode(&arrived);
                 self.#method(message).await;
             }
         });
@@ -160,8 +160,8 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
         impl ::neurath::__private::Dispatch for #server {
             const TAGS: &'static [::neurath::__private::TypeTag] = &[#(#tags),*];
 
-            async fn dispatch(&mut self, head: ::neurath::__private::proto::abi::MessageHead) {
-                match head.index {
+            async fn dispatch(&mut self, arrived: ::neurath::__private::Arrived) {
+                match arrived.index {
                     #(#arms)*
                     _ => {}
                 }

@@ -6,15 +6,14 @@
 use std::marker::PhantomData;
 
 use neurath_proto::abi::{SendStatus, StartMode, TakeSpec, spawn_flags};
-use neurath_proto::envelope::Class;
 use neurath_proto::manifest::{self, EntryKind};
 use neurath_proto::schema::Schema;
 use neurath_proto::{Data, DecodeError, Pid, Reader, Ref, SchemaBuilder, Type};
 
 use crate::executor::{self, Root};
-use crate::message::post;
 use crate::receive::{Receive, Taken, poll_answer};
 use crate::request::{Request, call};
+use crate::server::reply_to;
 use crate::sys::{self, Startable, TypeTag};
 
 /// Something that can be started: implemented by `#[process]`, `#[server]` and `#[function]`.
@@ -217,10 +216,8 @@ pub fn run<E: Entry, R: Data>(arguments: &E::Arguments) -> Request<R> {
 pub async fn finish<R: Data>(result: R) {
     let mut receive = Receive::new().within(std::time::Duration::ZERO);
     let asked = std::future::poll_fn(|context| receive.poll(context, &[TypeTag::of::<Run>()])).await;
-    if let Taken::Message(head) = asked
-        && head.reference != 0
-    {
-        post(&head.from, Class::Reply, Ref(head.reference), &result);
+    if let Taken::Message(_) = asked {
+        reply_to().send(result);
     }
 }
 

@@ -55,18 +55,10 @@ impl Inbox {
     /// The head of the message that the host has written.
     #[inline]
     pub(crate) fn head(&self) -> MessageHead {
+        const { assert!(cfg!(target_endian = "little"), "the ABI's integers are little-endian") };
         let bytes = self.bytes(MessageHead::SIZE);
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        MessageHead {
-            seq: word(0),
-            reference: word(8),
-            from: neurath_proto::Pid::from_bytes(bytes[16..40].try_into().expect("24 bytes")),
-            class: half(40),
-            index: half(44),
-            payload_len: half(48),
-            reserved: 0,
-        }
+        // SAFETY: there are 56 bytes, a head is as many without padding, and any bytes are one.
+        unsafe { bytes.as_ptr().cast::<MessageHead>().read_unaligned() }
     }
 
     /// The payload of that message.

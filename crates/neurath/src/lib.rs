@@ -142,7 +142,7 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::exports;
     pub use crate::log::{Level, write_log};
-    pub use crate::receive::{Receive, Taken, decode};
+    pub use crate::receive::{Arrived, Receive, Taken, decode};
     pub use crate::server::{Dispatch, InitOutcome, reply_to, serve};
     pub use crate::sys::TypeTag;
 }

@@ -32,11 +32,21 @@ pub struct Receive {
 #[derive(Clone, Copy, Debug)]
 pub enum Taken {
     /// A message: it is in the inbox.
-    Message(MessageHead),
+    Message(Arrived),
     /// The deadline passed.
     TimedOut,
     /// The call has failed: why is in the inbox.
     Failed(u32),
+}
+
+/// What is needed of a message at once; the rest of its head stays in the inbox.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrived {
+    seq: u64,
+    payload_len: u32,
+    /// Which of the types it is.
+    pub index: u32,
 }
 
 impl Receive {
@@ -75,8 +85,8 @@ impl Receive {
     }
 
     /// Takes the message that was looked at; whether it is still there.
-    pub fn accept(&mut self, head: &MessageHead) -> bool {
-        let there = sys::accept(self.id, head.seq);
+    pub fn accept(&mut self, arrived: &Arrived) -> bool {
+        let there = sys::accept(self.id, arrived.seq);
         if there {
             self.done();
         }
@@ -84,8 +94,8 @@ impl Receive {
     }
 
     /// Passes over the message that was looked at.
-    pub fn refuse(&mut self, head: &MessageHead) {
-        self.after_seq = head.seq;
+    pub fn refuse(&mut self, arrived: &Arrived) {
+        self.after_seq = arrived.seq;
     }
 
     fn done(&mut self) {
@@ -131,31 +141,28 @@ impl Receive {
             tags,
         };
         loop {
-            let (status, head) = executor::with_inbox(|inbox| {
+            let (status, arrived) = executor::with_inbox(|inbox| {
                 let status = sys::take(self.id, &wanted, inbox.room());
-                let head = if matches!(status, TakeStatus::Pending | TakeStatus::TimedOut) {
-                    MessageHead::default()
-                } else {
-                    inbox.head()
-                };
-                (status, head)
+                // `Pending` and `TimedOut` write no head; then it is not looked at.
+                let MessageHead { seq, payload_len, index, .. } = inbox.head();
+                (status, Arrived { seq, payload_len, index })
             });
             let taken = match status {
                 TakeStatus::Ready => {
                     if self.flags & take_flags::LOOK != 0 {
-                        return Poll::Ready(Taken::Message(head));
+                        return Poll::Ready(Taken::Message(arrived));
                     }
-                    Taken::Message(head)
+                    Taken::Message(arrived)
                 }
                 TakeStatus::Pending => return Poll::Pending,
                 TakeStatus::TimedOut => Taken::TimedOut,
-                TakeStatus::Failed => Taken::Failed(head.payload_len),
+                TakeStatus::Failed => Taken::Failed(arrived.payload_len),
                 TakeStatus::BufferTooSmall => {
-                    executor::with_inbox(|inbox| inbox.reserve_message(head.payload_len));
+                    executor::with_inbox(|inbox| inbox.reserve_message(arrived.payload_len));
                     continue;
                 }
                 TakeStatus::NeedSchema => {
-                    if let Some(tag) = tags.get(head.index as usize) {
+                    if let Some(tag) = tags.get(arrived.index as usize) {
                         tag.declare();
                     }
                     continue;
@@ -190,8 +197,14 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 /// The message that was just taken, or looked at.
 #[doc(hidden)]
 #[inline]
-pub fn decode<T: Data>(head: &MessageHead) -> T {
-    decode_payload(head.payload_len)
+pub fn decode<T: Data>(arrived: &Arrived) -> T {
+    decode_payload(arrived.payload_len)
+}
+
+/// The head of that message: who sent it, and the ref for the answer.
+#[inline]
+pub(crate) fn head() -> MessageHead {
+    executor::with_inbox(|inbox| inbox.head())
 }
 
 /// The host resolves a payload to the reader's schema before it hands it over, so bytes that are no
@@ -249,7 +262,7 @@ impl<T: Data> Future for Recv<T> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match self.receive.poll(context, const { &[TypeTag::of::<T>()] }) {
-            Poll::Ready(Taken::Message(head)) => Poll::Ready(decode(&head)),
+            Poll::Ready(Taken::Message(arrived)) => Poll::Ready(decode(&arrived)),
             // Without a deadline and a ref neither of the others can come.
             Poll::Ready(_) | Poll::Pending => Poll::Pending,
         }
@@ -260,7 +273,7 @@ impl<T: Data> Future for Recv<T> {
 #[inline]
 pub(crate) fn poll_answer<T: Data>(receive: &mut Receive, context: &Context<'_>) -> Poll<Result<T, CallError>> {
     receive.poll(context, const { &[TypeTag::of::<T>()] }).map(|taken| match taken {
-        Taken::Message(head) => Ok(decode(&head)),
+        Taken::Message(arrived) => Ok(decode(&arrived)),
         Taken::TimedOut => Err(CallError::TimedOut),
         Taken::Failed(len) => Err(decode_payload(len)),
     })

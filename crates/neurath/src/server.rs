@@ -3,13 +3,13 @@
 //! Invariant: between two messages the state is in one known place and nothing else of the process
 //! matters; that is when it can be asked for and the code be changed.
 
-use neurath_proto::abi::{MessageHead, take_flags};
+use neurath_proto::abi::take_flags;
 use neurath_proto::{Data, DecodeError, Reader, Ref, SchemaBuilder, Type};
 
 use crate::entry::Entry;
 use crate::executor::{self, StateSource};
 use crate::message::ReplyTo;
-use crate::receive::{Receive, Taken};
+use crate::receive::{self, Arrived, Receive, Taken};
 use crate::sys::TypeTag;
 
 /// A process that answers requests, one at a time, and can be upgraded between any two.
@@ -110,7 +110,7 @@ pub trait Dispatch: Server + Entry<State = Self> {
     /// The types of its messages.
     const TAGS: &'static [TypeTag];
     /// Handles the message in the inbox.
-    fn dispatch(&mut self, head: MessageHead) -> impl Future<Output = ()>;
+    fn dispatch(&mut self, arrived: Arrived) -> impl Future<Output = ()>;
 }
 
 /// What `init` may return.
@@ -139,10 +139,11 @@ impl<S, E: Data> InitOutcome<S> for Result<S, E> {
     }
 }
 
-/// Where the answer to a request goes.
+/// Where the answer to the request in the inbox goes.
 #[doc(hidden)]
 #[inline]
-pub fn reply_to<R: Data>(head: &MessageHead) -> ReplyTo<R> {
+pub fn reply_to<R: Data>() -> ReplyTo<R> {
+    let head = receive::head();
     ReplyTo::new(head.from, Ref(head.reference))
 }
 
@@ -155,8 +156,8 @@ pub async fn serve<S: Dispatch>(mut server: S) {
         executor::with(|executor| executor.set_state(Some(source)));
         let taken = std::future::poll_fn(|context| receive.poll(context, S::TAGS)).await;
         executor::with(|executor| executor.set_state(None));
-        if let Taken::Message(head) = taken {
-            server.dispatch(head).await;
+        if let Taken::Message(arrived) = taken {
+            server.dispatch(arrived).await;
         }
     }
 }
