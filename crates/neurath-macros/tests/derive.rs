@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use neurath_macros::{Message, State};
 use neurath_proto::data::{Data, decode, encode};
 use neurath_proto::{Pid, Schema};
+use serde::{Deserialize, Serialize};
 
 #[track_caller]
 fn round_trip<T: Data + PartialEq + Debug>(value: T, bytes: &[u8]) {
@@ -138,4 +139,45 @@ fn an_enum_may_have_more_variants_than_fit_one_byte() {
     for value in ALL {
         assert_eq!(decode::<Many>(&encode(value)).unwrap(), *value);
     }
+}
+
+/// One declaration for both codecs.
+#[derive(Message, Serialize, Deserialize, Debug, PartialEq, Clone)]
+enum Twin {
+    Unit,
+    New(i32),
+    Many(u8, Option<String>, Vec<u64>),
+    Named { r#type: f64, inner: Box<Twin>, map: BTreeMap<String, (char, i128)> },
+    Empty {},
+    None(),
+}
+
+#[derive(State, Serialize, Deserialize, Debug, PartialEq)]
+struct Whole<T> {
+    unit: (),
+    twins: Vec<T>,
+    bytes: [u16; 3],
+}
+
+#[test]
+fn a_derive_and_serde_with_postcard_give_the_same_bytes() {
+    let mut twin = Twin::Unit;
+    let mut twins = vec![Twin::Empty {}, Twin::None()];
+    for n in 0..100u64 {
+        twins.push(twin.clone());
+        twin = match n % 3 {
+            0 => Twin::New((n * 7919) as i32 - 300_000),
+            1 => Twin::Many(n as u8, (n % 2 == 0).then(|| "ß".repeat(n as usize)), vec![n << n.min(50); 3]),
+            _ => Twin::Named {
+                r#type: n as f64 / 7.0,
+                inner: Box::new(twin),
+                map: BTreeMap::from([("k".to_owned(), ('\u{1f980}', -i128::from(n) << 70))]),
+            },
+        };
+    }
+    let whole = Whole { unit: (), twins, bytes: [0, 127, 65535] };
+    let bytes = encode(&whole);
+    assert_eq!(bytes, postcard::to_allocvec(&whole).unwrap());
+    assert_eq!(decode::<Whole<Twin>>(&bytes).unwrap(), whole);
+    Schema::of::<Whole<Twin>>().check(&bytes).unwrap();
 }
