@@ -3,6 +3,7 @@
 //! It drives the kernel with threads and clocks. It never knows terminals or argument parsing.
 
 pub mod api;
+mod builder;
 mod catalog;
 mod config;
 mod guest;
@@ -15,6 +16,7 @@ mod shared;
 mod types;
 mod upgrade;
 
+pub use builder::{Builder, BuilderError, Built};
 pub use catalog::LoadedInfo;
 pub use config::NodeConfig;
 pub use identity::IdentityError;

@@ -1,0 +1,58 @@
+//! The command line as a whole; each command's own arguments are in its file.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    api, build, call, completions, deaths, demo, info, init, install, kill, logs, modules, node, ps, refusals, run,
+    send, spawn, stop, uninstall, upgrade, upgrades,
+};
+use crate::failure::EXIT_CODES;
+use crate::place::Place;
+
+const EXAMPLES: &str = "\
+First steps:
+  neurath init counter            make a crate
+  neurath run counter --watch     run it; saving a file upgrades it
+
+A node that stays:
+  neurath node                    start it (another terminal for the rest)
+  neurath install counter         build and install the crate
+  neurath spawn counter 0         start a process
+  neurath call 1 '\"Count\"'        ask it
+  neurath upgrade ./counter       replace its code while it runs";
+
+/// Programs that are upgraded while they run
+#[derive(Parser, Debug)]
+#[command(name = "neurath", version, propagate_version = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Init(init::Arguments),
+    Build(build::Arguments),
+    Run(run::Arguments),
+    Node(node::Arguments),
+    Stop(stop::Arguments),
+    Install(install::Arguments),
+    Uninstall(uninstall::Arguments),
+    Modules(modules::Arguments),
+    Spawn(spawn::Arguments),
+    Send(send::Arguments),
+    Call(call::Arguments),
+    Ps(ps::Arguments),
+    Info(info::Arguments),
+    Kill(kill::Arguments),
+    Upgrade(upgrade::Arguments),
+    Upgrades(upgrades::Arguments),
+    Logs(logs::Arguments),
+    Refusals(refusals::Arguments),
+    Deaths(deaths::Arguments),
+    Demo(demo::Arguments),
+    Api(api::Arguments),
+    Completions(completions::Arguments),
+}

@@ -1,0 +1,198 @@
+//! What `neurath run` does with a crate: builds it, starts it, and replaces its code.
+//!
+//! Invariant: whatever fails, processes that run go on with the code that they have.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use neurath_code::BuildRequest;
+use neurath_node::api::Client;
+use neurath_node::api::view::{SpawnRequest, TypeView, UpgradeRequest, UpgradeView};
+use neurath_node::{Builder, Built, Node};
+use neurath_proto::manifest::{Entry, Manifest};
+use serde_json::Value;
+
+use crate::build::{blocking, warn};
+use crate::failure::Failure;
+use crate::output::{Bar, green, note, yellow};
+use crate::show::{self, Pids};
+use crate::value;
+
+/// A plain process is watched this long for taking up its new code.
+const TAKE_UP_MAX: Duration = Duration::from_secs(600);
+
+/// See the module.
+pub(super) struct Session {
+    client: Client,
+    request: BuildRequest,
+    entry: Option<String>,
+    arguments: Option<String>,
+    builder: Option<Arc<Builder>>,
+    watched: Vec<PathBuf>,
+    /// The module that was installed last.
+    module: Option<String>,
+    /// The process that was started last.
+    pid: Option<String>,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, request: BuildRequest, entry: Option<String>, arguments: Option<String>) -> Self {
+        let (builder, watched, module, pid) = (None, Vec::new(), None, None);
+        Self { client, request, entry, arguments, builder, watched, module, pid }
+    }
+
+    /// The directories whose change makes the module stale, as far as is known.
+    pub(super) fn watched(&self) -> &[PathBuf] {
+        &self.watched
+    }
+
+    /// Builds, installs and starts; the module and the pid.
+    pub(super) async fn start(&mut self) -> Result<(String, String), Failure> {
+        let built = self.build(true).await?;
+        let module = self.install(&built).await?;
+        let pid = self.spawn(&module, &built.manifest).await?;
+        Ok((module, pid))
+    }
+
+    /// The start of a watch: a program that does not compile yet is no end of it.
+    pub(super) async fn begin(&mut self, pids: &Pids) -> Result<(), Failure> {
+        match self.build(true).await {
+            Ok(built) => {
+                let module = self.install(&built).await?;
+                let pid = self.spawn(&module, &built.manifest).await?;
+                note(format!("{module} runs as {}; saving a file upgrades it", pids.short(&pid)));
+            }
+            Err(failure) => {
+                failure.show();
+                note("saving a file builds it again");
+            }
+        }
+        Ok(())
+    }
+
+    /// A file was saved.
+    pub(super) async fn changed(&mut self, saved: Instant, node: &Node, pids: &Pids) {
+        if let Err(failure) = self.change(saved, node, pids).await {
+            failure.show();
+            if self.pid.is_some() {
+                note(yellow().apply_to("the old code goes on").to_string());
+            }
+        }
+    }
+
+    async fn change(&mut self, saved: Instant, node: &Node, pids: &Pids) -> Result<(), Failure> {
+        let before = self.module.clone();
+        let built = self.build(false).await?;
+        let module = self.install(&built).await?;
+        let lives = match &self.pid {
+            Some(pid) => node.info(pid).await.is_ok(),
+            None => false,
+        };
+        if lives && before.as_ref() == Some(&module) {
+            note("saved, and the module is the same");
+            return Ok(());
+        }
+        let upgrading = Instant::now();
+        let upgraded = self.upgrade(&module).await?;
+        if !lives {
+            let pid = self.spawn(&module, &built.manifest).await?;
+            let took = show::duration(saved.elapsed());
+            note(format!("{module} runs as {} {took} after it was saved", pids.short(&pid)));
+            return Ok(());
+        }
+        for rolled_back in &upgraded.rolled_back {
+            let pid = pids.short(&rolled_back.pid);
+            note(format!("{pid} {}: {}", yellow().apply_to("goes on with the old code"), rolled_back.why));
+        }
+        let parts =
+            format!("built in {}, upgraded in {}", show::duration(built.took), show::duration(upgrading.elapsed()));
+        if !upgraded.committed.is_empty() {
+            let took = green().apply_to(format!("runs {} after it was saved", show::duration(saved.elapsed())));
+            let servers = show::count(upgraded.committed.len(), "server", "servers");
+            note(format!("{module} {took}, in {servers} ({parts})"));
+        }
+        if !upgraded.on_their_own.is_empty() {
+            let processes = show::count(upgraded.on_their_own.len(), "process", "processes");
+            note(format!("{module} is ready for {processes} that change at their own `become_latest!` ({parts})"));
+            tokio::spawn(take_up(node.clone(), module, upgraded.on_their_own, saved));
+        }
+        Ok(())
+    }
+
+    async fn build(&mut self, with_bar: bool) -> Result<Built, Failure> {
+        let (builder, request) = (self.builder.clone(), self.request.clone());
+        let (builder, built) = blocking(move || {
+            let bar = with_bar.then(|| Bar::new("looking for a toolchain"));
+            let mut progress = |step| {
+                if let Some(bar) = &bar {
+                    bar.build(step);
+                }
+            };
+            let builder = match builder {
+                Some(builder) => builder,
+                None => Arc::new(Builder::new(&mut progress)?),
+            };
+            let built = builder.build(&request, &mut progress).map_err(Failure::from);
+            Ok((builder, built))
+        })
+        .await?;
+        self.builder = Some(builder);
+        let built = built?;
+        warn(&built);
+        self.watched.clone_from(&built.local_dirs);
+        Ok(built)
+    }
+
+    async fn install(&mut self, built: &Built) -> Result<String, Failure> {
+        let source = std::path::absolute(&self.request.manifest_dir).unwrap_or_default().display().to_string();
+        let installed = self.client.install(built.wasm.clone(), true, Some(&source)).await?;
+        self.module = Some(installed.module.clone());
+        Ok(installed.module)
+    }
+
+    async fn upgrade(&self, module: &str) -> Result<UpgradeView, Failure> {
+        let request = UpgradeRequest { module: module.to_owned(), patience_ms: None, dry_run: false };
+        Ok(self.client.upgrade(&request, |_, _| {}).await?)
+    }
+
+    async fn spawn(&mut self, module: &str, manifest: &Manifest) -> Result<String, Failure> {
+        let chosen = chosen(manifest, self.entry.as_deref());
+        let example = chosen.map(|entry| TypeView::from(&entry.arguments).examples).unwrap_or_default();
+        let arguments = match &self.arguments {
+            Some(text) => value::json(&value::text(text)?).map_err(|wrong| wrong.failure(&example))?,
+            None => example.first().cloned().unwrap_or(Value::Null),
+        };
+        let request = SpawnRequest { module: module.to_owned(), entry: self.entry.clone(), arguments };
+        let pid = self.client.spawn(&request).await?.pid;
+        self.pid = Some(pid.clone());
+        Ok(pid)
+    }
+}
+
+/// The entry that the node will choose, if it can.
+fn chosen<'m>(manifest: &'m Manifest, entry: Option<&str>) -> Option<&'m Entry> {
+    let namesake = manifest.package.replace('-', "_");
+    match entry {
+        Some(name) => manifest.entry(name),
+        None => manifest.entry(&namesake).or(manifest.entries.first()),
+    }
+}
+
+/// Says when plain processes run their new code.
+async fn take_up(node: Node, module: String, mut waiting: Vec<String>, saved: Instant) {
+    while !waiting.is_empty() && saved.elapsed() < TAKE_UP_MAX {
+        tokio::time::sleep(super::LOOK_EVERY).await;
+        let mut rest = Vec::new();
+        for pid in waiting {
+            match node.info(&pid).await {
+                Ok(details) if details.info.program == module => {
+                    note(format!("{pid} runs {module} {} after it was saved", show::duration(saved.elapsed())));
+                }
+                Ok(_) => rest.push(pid),
+                Err(_) => {}
+            }
+        }
+        waiting = rest;
+    }
+}

@@ -1,0 +1,94 @@
+//! `neurath spawn`: starts a process.
+
+use clap::Args;
+use neurath_node::api::Client;
+use neurath_node::api::view::SpawnRequest;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output::{print, print_json};
+use crate::place::Place;
+use crate::show::Pids;
+use crate::value::{self, NotJson};
+
+/// Start a process
+#[derive(Args, Debug)]
+#[command(after_help = "Arguments are a JSON array in the entry's order, an object by their names, or the only one.\n\
+                  Prints the pid; other commands take it, or a name that the process registered.\n\nExamples:\n  \
+                  neurath spawn counter 0\n  neurath spawn counter@1.0.0 counter '[0]'\n  \
+                  neurath spawn bank account '{\"owner\": \"Otto\"}'")]
+pub(crate) struct Arguments {
+    /// `name` for its current version, `name@version`, or digits of the artifact's hash
+    module: String,
+    /// The entry, if there are several, and its arguments as JSON
+    #[arg(value_names = ["ENTRY", "ARGS_JSON"], num_args = 0..=2, allow_negative_numbers = true)]
+    rest: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
+    let client = place.client()?;
+    let (entry, argument) = split(&arguments.rest);
+    let argument = argument.map(value::text).transpose()?;
+    let parsed = match argument.as_deref().map(value::json) {
+        None => Value::Null,
+        Some(Ok(value)) => value,
+        Some(Err(wrong)) => return Err(not_json(&client, &arguments.module, entry, &wrong).await),
+    };
+    let request = SpawnRequest { module: arguments.module, entry: entry.map(str::to_owned), arguments: parsed };
+    let spawned = client.spawn(&request).await?;
+    if arguments.json {
+        print_json(&spawned);
+    } else {
+        print(Pids::of(&client.node().await?).short(&spawned.pid));
+    }
+    Ok(())
+}
+
+/// Of two words the first is the entry; one alone is an entry if it is a name.
+pub(crate) fn split(rest: &[String]) -> (Option<&str>, Option<&str>) {
+    match rest {
+        [entry, arguments, ..] => (Some(entry), Some(arguments)),
+        [one] if is_entry(one) => (Some(one), None),
+        [one] => (None, Some(one)),
+        [] => (None, None),
+    }
+}
+
+fn is_entry(text: &str) -> bool {
+    let name = text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_');
+    name && !["null", "true", "false"].contains(&text)
+}
+
+async fn not_json(client: &Client, module: &str, entry: Option<&str>, wrong: &NotJson) -> Failure {
+    let info = match client.module(module).await {
+        Ok(info) => info,
+        Err(error) => return error.into(),
+    };
+    let chosen = info.entries.iter().find(|e| entry.is_none_or(|entry| e.name == entry));
+    wrong.failure(chosen.map_or(&[][..], |entry| &entry.arguments.examples))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_is_an_entry_or_the_arguments() {
+        let split = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let (entry, arguments) = split(&words);
+            (entry.map(str::to_owned), arguments.map(str::to_owned))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(split(&[]), (None, None));
+        assert_eq!(split(&["counter"]), (some("counter"), None));
+        for json in ["0", "-1", "[1]", "\"x\"", "true", "null", "{}", "-"] {
+            assert_eq!(split(&[json]), (None, some(json)));
+        }
+        assert_eq!(split(&["counter", "0"]), (some("counter"), some("0")));
+    }
+}
