@@ -43,7 +43,7 @@
 //! | `register` | `(name, len, pid) -> i64` | a ref under which the answer comes |
 //! | `unregister`, `whereis` | `(name, len) -> i64` | likewise |
 //! | `self_pid` | `(out)` | |
-//! | `become_latest` | `(name, name_len, tag, ptr, len) -> i64` | offer the state to the newest code; the answer, if it comes back, comes under this ref |
+//! | `become_latest` | `(name, name_len, tag, ptr, len) -> i64` | offer the state to the newest code; a refusal, if one comes, is a failed call or a `()` under this ref |
 //! | `log` | `(level, ptr, len)` | level 1 error … 5 trace |
 //! | `panic` | `(msg, msg_len, file, file_len, line, column)` | the reason of the trap that follows |
 //! | `fail` | `(ptr, len)` | why a converter refused |
@@ -161,7 +161,7 @@ impl TakeStatus {
     }
 }
 
-/// What a receive waits for: 48 bytes in guest memory.
+/// What a receive waits for: 40 bytes in guest memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TakeSpec {
@@ -208,12 +208,14 @@ impl TakeSpec {
 
 /// Bits of [`TakeSpec::flags`].
 pub mod take_flags {
-    /// Only look: the message stays until `accept`.
+    /// Only look: the message stays until `accept`. A guest that refuses it looks on under the same receive, whose
+    /// deadline counts from its first look.
     pub const LOOK: u32 = 1;
     /// The process is a server between two messages: while this receive waits and no other does, its
     /// state may be asked for and its code changed.
     pub const BETWEEN_MESSAGES: u32 = 2;
-    /// Not a receive at all: commit what has been done so far and come back at once.
+    /// Not a receive at all: commit what has been done so far and come back at once. The first look is
+    /// pending; the next, when `neurath_poll` has named it, is `TimedOut` and ends it.
     pub const YIELD: u32 = 4;
 }
 
