@@ -18,7 +18,7 @@ A node that stays:
   neurath node                    start it (another terminal for the rest)
   neurath install counter         build and install the crate
   neurath spawn counter 0         start a process
-  neurath call 1 '\"Count\"'        ask it
+  neurath call PID '\"Count\"'      ask it; `spawn` printed its PID
   neurath upgrade ./counter       replace its code while it runs";
 
 /// Programs that are upgraded while they run

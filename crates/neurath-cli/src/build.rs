@@ -54,12 +54,10 @@ pub(crate) fn warn(built: &Built) {
     }
 }
 
-/// Where `neurath build` puts a module: beside what cargo made.
+/// Where `neurath build` puts a module: beside the compiler's own file, in cargo's target directory.
 pub(crate) fn artifact_path(built: &Built) -> PathBuf {
-    let target =
-        built.compiled.ancestors().find(|dir| dir.file_name().is_some_and(|n| n == neurath_code::GUEST_TARGET));
-    let target = target.and_then(Path::parent).unwrap_or(Path::new("target"));
-    target.join("neurath").join(format!("{}-{}.wasm", built.manifest.package, built.manifest.version))
+    let name = format!("{}-{}.wasm", built.manifest.package, built.manifest.version);
+    built.compiled.with_file_name(name)
 }
 
 /// Runs something that blocks.

@@ -15,8 +15,8 @@ use crate::value;
 #[derive(Args, Debug)]
 #[command(
     after_help = "`neurath info TARGET` shows what a process answers. Of a message with a `ReplyTo`, that is filled \
-                  in.\n\nExamples:\n  neurath call 1 '\"Count\"'\n  neurath call counter '\"Get\"' --within 500ms\n  \
-                  neurath call 1 '{\"Withdraw\": {\"cents\": 250}}'"
+                  in.\n\nExamples:\n  neurath call 42 '\"Count\"'\n  neurath call counter '\"Get\"' --within 500ms\n  \
+                  neurath call 42 '{\"Withdraw\": {\"cents\": 250}}'"
 )]
 pub(crate) struct Arguments {
     /// A pid, its serial, or a name

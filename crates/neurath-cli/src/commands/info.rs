@@ -10,7 +10,7 @@ use crate::show::{self, Pids};
 
 /// Show a process, and what it takes
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  neurath info 1\n  neurath info counter\n  neurath info 1 --json")]
+#[command(after_help = "Examples:\n  neurath info 42\n  neurath info counter\n  neurath info 42 --json")]
 pub(crate) struct Arguments {
     /// A pid, its serial, or a name
     target: String,

@@ -11,7 +11,7 @@ use crate::show::Pids;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Without --force a process that traps exits is told and may go on; with it, nothing helps it, not \
-                  even an endless loop.\n\nExamples:\n  neurath kill 1\n  neurath kill counter --force"
+                  even an endless loop.\n\nExamples:\n  neurath kill 42\n  neurath kill counter --force"
 )]
 pub(crate) struct Arguments {
     /// A pid, its serial, or a name

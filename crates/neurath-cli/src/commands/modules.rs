@@ -71,7 +71,7 @@ fn one(info: &ModuleInfoView) {
     fact("module", clean(&module.module));
     fact("current", if module.current { "yes" } else { "no" }.into());
     fact("processes", module.processes.to_string());
-    let held = module.holders.map(|holders| format!("loaded, held {} times", holders));
+    let held = module.holders.map(|holders| format!("loaded, {}", show::count(holders, "holder", "holders")));
     fact("code", held.unwrap_or_else(|| "not in memory".into()));
     fact("size", show::bytes(module.size_bytes));
     fact("hash", module.hash.clone());

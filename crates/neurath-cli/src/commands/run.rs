@@ -87,10 +87,11 @@ async fn attend(arguments: Arguments, node: &Node, client: Client) -> Result<(),
     let following = tokio::spawn(follow(client.clone(), Pids::of(&client.node().await?)));
     let build = BuildArguments { quick: arguments.build.quick || arguments.watch, ..arguments.build };
     let mut session = Session::new(client, build.request(&arguments.path), arguments.entry, arguments.arguments);
-    let hint = format!("another terminal reaches it with `export NEURATH_DATA={}`", node.config().data.display());
+    let hint = format!("for other terminals: export NEURATH_DATA={}", node.config().data.display());
     if !arguments.watch {
         let (module, pid) = session.start().await?;
-        note(format!("{module} runs as {}; {}", pids.short(&pid), dim().apply_to(hint)));
+        note(dim().apply_to(hint).to_string());
+        note(format!("{module} runs as {}", pids.short(&pid)));
         let result = until_it_ends(node, &pid).await;
         // What it wrote last is shown before the command ends.
         sleep(LOOK_EVERY).await;

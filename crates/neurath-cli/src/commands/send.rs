@@ -13,8 +13,8 @@ use crate::value::{self, NotJson};
 #[derive(Args, Debug)]
 #[command(
     after_help = "`neurath info TARGET` shows what a process takes. It does not wait: see `neurath refusals` for \
-                  messages that were not taken.\n\nExamples:\n  neurath send 1 '{\"Increment\": 5}'\n  \
-                  neurath send counter '\"Upgrade\"'\n  echo '{\"Increment\": 5}' | neurath send 1 -"
+                  messages that were not taken.\n\nExamples:\n  neurath send 42 '{\"Increment\": 5}'\n  \
+                  neurath send counter '\"Upgrade\"'\n  echo '{\"Increment\": 5}' | neurath send 42 -"
 )]
 pub(crate) struct Arguments {
     /// A pid, its serial, or a name
