@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::host::NoHost;
 use crate::instance::{InstanceError, Parts};
 use crate::module::CompileError;
-use crate::prepare::{PrepareError, check_magic, inspect};
+use crate::prepare::{PrepareError, check_magic, inspect, shown};
 
 /// Who a module is: what it cannot say itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +94,9 @@ pub fn describe(engine: &Engine, wasm: &[u8], identity: &Identity) -> Result<Vec
         let mut parts = Parts::fresh(&module)?;
         // SAFETY: the type has just been checked.
         let bytes = unsafe { parts.bytes_of(name, MANIFEST_MAX) };
-        let bytes = bytes.map_err(|fault| DescribeError::Fault { name: name.into(), fault })?;
-        let unreadable = |reason: String| DescribeError::Description { name: name.into(), reason };
-        let other = |found: &str| unreadable(format!("it is about `{found}`"));
+        let bytes = bytes.map_err(|fault| DescribeError::Fault { name: shown(name), fault })?;
+        let unreadable = |reason: String| DescribeError::Description { name: shown(name), reason };
+        let other = |found: &str| unreadable(format!("it is about `{}`", shown(found)));
         match (entry, converter) {
             (Some(expected), _) => {
                 let entry = Entry::from_bytes(&bytes).map_err(|e| unreadable(e.to_string()))?;

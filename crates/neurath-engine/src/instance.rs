@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::image::{GlobalValue, Image, ImageError, ImageWriter, WASM_PAGE};
 use crate::module::{ConverterIndex, EntryIndex, InitialImage, Module};
 use crate::pagemap::PAGE;
+use crate::prepare::shown;
 use crate::state::State;
 
 /// There is no room for another instance. Nothing has changed.
@@ -468,7 +469,11 @@ impl<H: Host> Parts<H> {
         match frames.first() {
             Some(frame) => {
                 let place = match frame.func_name() {
-                    Some(name) => format!("`{:#}`", rustc_demangle::demangle(name)),
+                    // Longer names are no compiler's.
+                    Some(name) if name.len() < 1000 => {
+                        format!("`{}`", shown(&format!("{:#}", rustc_demangle::demangle(name))))
+                    }
+                    Some(name) => format!("`{}`", shown(name)),
                     None => format!("function {}", frame.func_index()),
                 };
                 Fault::Trap { message: format!("{what} in {place}") }

@@ -40,7 +40,9 @@ pub struct ModuleLimits {
     pub initial_memory_bytes_max: u64,
     /// Elements of all tables, to begin with and later.
     pub table_elements_max: u64,
-    /// Mutable globals.
+    /// Functions: each may cost every process some bytes.
+    pub functions_max: u32,
+    /// Globals, constant ones included: each costs every process some bytes.
     pub globals_max: u32,
     /// Imports.
     pub imports_max: u32,
@@ -54,8 +56,9 @@ impl Default for ModuleLimits {
             bytes_max: 32 << 20,
             function_bytes_max: 1 << 20,
             initial_memory_bytes_max: 16 << 20,
-            table_elements_max: 1 << 20,
-            globals_max: 256,
+            table_elements_max: 1 << 17,
+            functions_max: 50_000,
+            globals_max: 1000,
             imports_max: 1000,
             exports_max: 10_000,
         }
@@ -335,13 +338,16 @@ impl<'a> Found<'a> {
                 .clone()
                 .into_iter()
                 .try_for_each(|global| self.look_at_global(global.map_err(invalid)?.ty, limits)),
+            Payload::FunctionSection(section) => {
+                limit("functions", u64::from(section.count()), u64::from(limits.functions_max))
+            }
             Payload::ExportSection(section) => {
                 limit("exports", u64::from(section.count()), u64::from(limits.exports_max))?;
                 for export in section.clone() {
                     let export = export.map_err(invalid)?;
                     if export.name.starts_with(GLOBAL_PREFIX) {
                         return Err(PrepareError::Export {
-                            name: export.name.into(),
+                            name: shown(export.name),
                             problem: "has a name that the engine uses".into(),
                             expected: "absent".into(),
                         });
@@ -358,8 +364,8 @@ impl<'a> Found<'a> {
         for import in section.into_imports() {
             let import = import.map_err(invalid)?;
             let refused = |detail: &str| PrepareError::Import {
-                module: import.module.into(),
-                name: import.name.into(),
+                module: shown(import.module),
+                name: shown(import.name),
                 detail: detail.into(),
             };
             let TypeRef::Func(_) = import.ty else { return Err(refused(", which is no function")) };
@@ -394,6 +400,7 @@ impl<'a> Found<'a> {
     fn look_at_global(&mut self, ty: GlobalType, limits: &ModuleLimits) -> Result<(), PrepareError> {
         let number = self.globals_seen;
         self.globals_seen += 1;
+        limit("globals", u64::from(self.globals_seen), u64::from(limits.globals_max))?;
         if !ty.mutable {
             return Ok(());
         }
@@ -405,7 +412,7 @@ impl<'a> Found<'a> {
             });
         }
         self.globals.push((number, ty.content_type));
-        limit("mutable globals", self.globals.len() as u64, u64::from(limits.globals_max))
+        Ok(())
     }
 
     fn look_at_body(&mut self, body: &FunctionBody<'_>, function: u32) -> wasmparser::Result<()> {
@@ -439,8 +446,8 @@ fn check_import(import: &wasmparser::Import<'_>, ty: &FuncType) -> Result<(), Pr
         Some(allowed) if ty.params() != allowed.params || ty.results() != allowed.results => {
             let (is, must) = (signature(ty.params(), ty.results()), signature(allowed.params, allowed.results));
             Err(PrepareError::Import {
-                module: import.module.into(),
-                name: import.name.into(),
+                module: shown(import.module),
+                name: shown(import.name),
                 detail: format!(" as {is}, and it is {must}"),
             })
         }
@@ -480,14 +487,16 @@ fn check_offers(manifest: &Manifest, inspected: &Inspected) -> Result<(), Prepar
     let mut names = BTreeSet::new();
     for entry in &manifest.entries {
         if !names.insert(&entry.name) {
-            return Err(PrepareError::Manifest { reason: format!("it has two entries `{}`", entry.name) });
+            return Err(PrepareError::Manifest { reason: format!("it has two entries `{}`", shown(&entry.name)) });
         }
         inspected.check(&format!("{}{}", export::START_PREFIX, entry.name), &[I32, I32, I32], &[I32])?;
     }
     let mut names = BTreeSet::new();
     for converter in &manifest.converters {
         if !names.insert(&converter.name) {
-            return Err(PrepareError::Manifest { reason: format!("it has two converters `{}`", converter.name) });
+            return Err(PrepareError::Manifest {
+                reason: format!("it has two converters `{}`", shown(&converter.name)),
+            });
         }
         inspected.check(&format!("{}{}", export::CONVERT_PREFIX, converter.name), &[I32, I32], &[I64])?;
     }
@@ -507,7 +516,7 @@ impl Inspected {
             None => "is missing".into(),
         };
         Err(PrepareError::Export {
-            name: name.into(),
+            name: shown(name),
             problem,
             expected: format!("a function {}", signature(params, results)),
         })
@@ -551,6 +560,16 @@ fn export_globals(wasm: &[u8], found: &Found<'_>) -> Result<Vec<u8>, PrepareErro
 fn slice(wasm: &[u8], range: Range<usize>) -> Result<&[u8], PrepareError> {
     let offset = range.start;
     wasm.get(range).ok_or(PrepareError::Invalid { reason: "a section ends beyond the module".into(), offset })
+}
+
+/// A name out of a module, fit for a message: hostile ones are long, or move the cursor.
+pub(crate) fn shown(name: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    let mut text: String = name.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
+    if name.chars().nth(CHARS_MAX).is_some() {
+        text.push('…');
+    }
+    text
 }
 
 fn signature(params: &[ValType], results: &[ValType]) -> String {
