@@ -363,11 +363,7 @@ impl Port {
     /// The message stays where it is: see [`Port::take`] and [`Port::take_answer`].
     #[inline]
     pub fn look(&mut self, look: &Look<'_>, types: &dyn Types) -> Found {
-        let known = if self.waiting.is_empty() {
-            None
-        } else {
-            self.waiting.binary_search_by_key(&look.receive, |w| w.id).ok()
-        };
+        let known = self.known(look.receive);
         if look.flags & take_flags::YIELD != 0 {
             return self.look_again(look, known);
         }
@@ -398,7 +394,13 @@ impl Port {
             let found = self.mailbox.first(look.after_seq, |schema| fit_any(types, look.readers, schema), reserved);
             if let Some((message, (index, fit))) = found {
                 let seq = message.seq;
-                self.forget(known);
+                if look.flags & take_flags::LOOK == 0 {
+                    self.forget(known);
+                } else {
+                    // It may be refused: until then the message is this receive's, and its deadline runs on.
+                    let at = self.wait(look, known);
+                    self.waiting[at].offer = seq;
+                }
                 return Found::Message(seq, index, fit);
             }
         } else {
@@ -410,10 +412,21 @@ impl Port {
         let deadline = self.deadline_of(look, known);
         if deadline <= self.now {
             self.forget(known);
+            self.give_up(look.reference);
             return Found::TimedOut;
         }
         self.wait(look, known);
         Found::Pending
+    }
+
+    /// The place of a receive among those that wait.
+    #[inline]
+    fn known(&self, receive: ReceiveId) -> Option<usize> {
+        match self.waiting.as_slice() {
+            [] => None,
+            [only] => (only.id == receive).then_some(0),
+            many => many.binary_search_by_key(&receive, |w| w.id).ok(),
+        }
     }
 
     fn look_again(&mut self, look: &Look<'_>, known: Option<usize>) -> Found {
@@ -430,12 +443,14 @@ impl Port {
         known.map_or_else(|| self.now.saturating_add(look.timeout_ns), |at| self.waiting[at].deadline)
     }
 
-    fn wait(&mut self, look: &Look<'_>, known: Option<usize>) {
+    /// Lets a receive wait; its place.
+    fn wait(&mut self, look: &Look<'_>, known: Option<usize>) -> usize {
         let deadline = self.deadline_of(look, known);
         match known {
             Some(at) => {
                 self.waiting[at].after_seq = look.after_seq;
                 self.waiting[at].offer = 0;
+                at
             }
             None => {
                 let at = self.waiting.partition_point(|w| w.id < look.receive);
@@ -448,8 +463,25 @@ impl Port {
                     between_messages: look.flags & take_flags::BETWEEN_MESSAGES != 0,
                     offer: 0,
                 };
+                if self.waiting.capacity() == 0 {
+                    // Most processes never wait for more than one thing.
+                    self.waiting.reserve_exact(1);
+                }
                 self.waiting.insert(at, waiting);
+                at
             }
+        }
+    }
+
+    /// The process waits no longer for the answer of a call.
+    fn give_up(&mut self, reference: Ref) {
+        if !reference.is_some() {
+            return;
+        }
+        if let Some(Call::Open { callee }) = self.calls.remove(&reference)
+            && callee != self.pid
+        {
+            self.push(Action::CloseCall(callee, reference));
         }
     }
 
@@ -526,12 +558,7 @@ impl Port {
         let Ok(at) = self.waiting.binary_search_by_key(&receive, |w| w.id) else { return };
         let gone = self.waiting.remove(at);
         self.ready.retain(|id| *id != receive);
-        if gone.reference.is_some()
-            && let Some(Call::Open { callee }) = self.calls.remove(&gone.reference)
-            && callee != self.pid
-        {
-            self.push(Action::CloseCall(callee, gone.reference));
-        }
+        self.give_up(gone.reference);
         if gone.offer != 0
             && let Some(schema) = self.mailbox.get(gone.offer).map(|m| m.schema)
         {
@@ -642,7 +669,13 @@ impl Port {
     /// The next receive to wake.
     #[inline]
     pub(crate) fn next_ready(&mut self) -> Option<ReceiveId> {
-        self.ready.pop_front()
+        // A receive can be woken twice before its turn, and be over by then.
+        while let Some(id) = self.ready.pop_front() {
+            if self.known(id).is_some() {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// Whether any receive is to be woken.

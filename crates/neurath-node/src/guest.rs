@@ -273,8 +273,9 @@ impl Host for Guest {
     fn accept(&mut self, receive: ReceiveId, seq: u64) -> bool {
         let types = self.loaded.types.clone();
         let Some(port) = self.port.as_deref_mut() else { return false };
+        let taken = port.take(seq).is_some();
         port.cancel(receive, &*types);
-        port.take(seq).is_some()
+        taken
     }
 
     fn cancel(&mut self, receive: ReceiveId) {

@@ -3,6 +3,7 @@
 //! Invariant: a number never changes its schema while the node lives; relations are computed once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use neurath_kernel::{Fit, Types, WellKnown};
@@ -19,6 +20,48 @@ const SCHEMAS_MAX: usize = 1 << 20;
 pub struct TypeTable {
     inner: RwLock<Inner>,
     known: WellKnown,
+    fits: FitCache,
+}
+
+/// How pairs of types relate, without a lock: each entry is one word that holds the pair and the answer, so a reader
+/// sees a whole answer or another pair's.
+struct FitCache(Box<[AtomicU64]>);
+
+impl FitCache {
+    const ENTRIES: usize = 4096;
+
+    fn new() -> Self {
+        Self((0..Self::ENTRIES).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    #[inline]
+    fn entry(&self, reader: SchemaId, writer: SchemaId) -> (&AtomicU64, u64) {
+        let pair = u64::from(reader.0) << 32 | u64::from(writer.0) << 2;
+        let at = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize;
+        (&self.0[at % Self::ENTRIES], pair)
+    }
+
+    #[inline]
+    fn get(&self, reader: SchemaId, writer: SchemaId) -> Option<Fit> {
+        let (entry, pair) = self.entry(reader, writer);
+        let word = entry.load(Ordering::Relaxed);
+        match word ^ pair {
+            1 => Some(Fit::Same),
+            2 => Some(Fit::Convert),
+            3 => Some(Fit::No),
+            _ => None,
+        }
+    }
+
+    fn set(&self, reader: SchemaId, writer: SchemaId, fit: Fit) {
+        let (entry, pair) = self.entry(reader, writer);
+        let answer = match fit {
+            Fit::Same => 1,
+            Fit::Convert => 2,
+            Fit::No => 3,
+        };
+        entry.store(pair | answer, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -53,7 +96,7 @@ impl TypeTable {
             name_answer: add(Schema::of::<NameAnswer>()),
             not_delivered: add(Schema::of::<NotDelivered>()),
         };
-        Self { inner: RwLock::new(inner), known }
+        Self { inner: RwLock::new(inner), known, fits: FitCache::new() }
     }
 
     /// The numbers of what the runtime itself says.
@@ -138,12 +181,18 @@ impl Inner {
 }
 
 impl Types for TypeTable {
+    #[inline]
     fn fit(&self, reader: SchemaId, writer: SchemaId) -> Fit {
-        match self.relation(reader, writer) {
+        if let Some(fit) = self.fits.get(reader, writer) {
+            return fit;
+        }
+        let fit = match self.relation(reader, writer) {
             Relation::Same => Fit::Same,
             Relation::Convert(_) => Fit::Convert,
             Relation::Not(_) => Fit::No,
-        }
+        };
+        self.fits.set(reader, writer, fit);
+        fit
     }
 
     fn mismatch(&self, readers: &[SchemaId], writer: SchemaId) -> CallError {
