@@ -1,5 +1,9 @@
-//! A bank account: a server, changed between any two messages.
+//! A bank account: a server, changed between any two messages; and tellers that keep it busy and watch whether
+//! anything is lost.
 
+use std::time::Instant;
+
+use measure::{Control, Watch};
 use neurath::prelude::*;
 
 /// Questions.
@@ -78,6 +82,27 @@ impl Server for Account {
     }
 }
 
+/// Deposits cents and asks for the balance as fast as the account answers: `batch` deposits, a question, and again.
+#[neurath::process(accepts(Control))]
+pub async fn teller(account: Pid, batch: u32) {
+    let mut watch = Watch::new();
+    loop {
+        for _ in 0..batch {
+            watch.added(cast(account, Tell::Deposit { cents: 1 }));
+        }
+        let since = Instant::now();
+        let balance = match call::<Answer>(account, Ask::Balance).within(30.secs()).await {
+            Ok(Answer::Cents(cents)) => Ok(cents),
+            Ok(other) => Err(format!("a balance was asked for, and the answer is {other:?}")),
+            Err(error) => Err(error.to_string()),
+        };
+        watch.read(since, balance);
+        if !watch.report().await {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +119,22 @@ mod tests {
             answers
         });
         assert_eq!(answers, [Answer::Cents(500), Answer::Refused { cents: 500 }, Answer::Cents(300)]);
+    }
+
+    #[test]
+    fn a_teller_loses_nothing_and_sees_its_own_deposits() {
+        let (seen, cents) = neurath::testing::run(async {
+            let account = Account::spawn("Otto".into());
+            let teller = teller::spawn(account, 10);
+            let balance = async || match call::<Answer>(account, Ask::Balance).await.unwrap() {
+                Answer::Cents(cents) => cents,
+                other => panic!("{other:?}"),
+            };
+            while balance().await < 100 {}
+            let seen = ask(teller, Control::Stop).await.unwrap();
+            (seen, balance().await)
+        });
+        assert_eq!((seen.lost, seen.reordered, seen.answered), (0, 0, seen.reads));
+        assert_eq!(cents, seen.additions as i64);
     }
 }

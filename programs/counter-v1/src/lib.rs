@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use measure::{Histogram, Latency};
+use measure::{Control, Watch};
 use neurath::prelude::*;
 
 /// What the counter takes.
@@ -32,78 +32,20 @@ pub async fn counter(mut sum: i64) {
     }
 }
 
-/// What is said to a client.
-#[derive(Message)]
-pub enum Control {
-    /// Say what you saw since you were last asked.
-    Report(ReplyTo<Seen>),
-    /// Say it, and end.
-    Stop(ReplyTo<Seen>),
-}
-
-/// What a client saw.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
-    /// Increments sent, each of 1.
-    pub increments: u64,
-    /// Reads sent.
-    pub reads: u64,
-    /// Reads answered.
-    pub answered: u64,
-    /// Messages that could not be sent, and reads without an answer.
-    pub lost: u64,
-    /// Reads that did not see an increment sent before them, or less than the read before.
-    pub reordered: u64,
-    /// How long reads took.
-    pub latency: Latency,
-}
-
 /// Increments and reads as fast as the counter answers: `batch` increments, a read, and again.
 #[neurath::process(accepts(Control))]
 pub async fn client(counter: Pid, batch: u32) {
-    let mut seen = Seen::nothing();
-    let mut histogram = Histogram::new();
-    let (mut sent, mut last) = (0i64, i64::MIN);
+    let mut watch = Watch::new();
     loop {
         for _ in 0..batch {
-            match send(counter, Tally::Increment(1)) {
-                Sent::Queued => sent += 1,
-                _ => seen.lost += 1,
-            }
-            seen.increments += 1;
+            watch.added(send(counter, Tally::Increment(1)));
         }
         let since = Instant::now();
-        seen.reads += 1;
-        match ask(counter, Tally::Get).within(30.secs()).await {
-            Ok(sum) => {
-                histogram.count(since.elapsed().as_nanos() as u64);
-                seen.answered += 1;
-                seen.reordered += u64::from(sum < sent || sum < last);
-                last = sum;
-            }
-            Err(error) => {
-                error!("a read has no answer: {error}");
-                seen.lost += 1;
-            }
-        }
-        let (reply, goes_on) = receive! {
-            Control::Report(reply) => (reply, true),
-            Control::Stop(reply) => (reply, false),
-            after 0.secs() => continue,
-        };
-        seen.latency = histogram.latency();
-        reply.send(std::mem::replace(&mut seen, Seen::nothing()));
-        if !goes_on {
+        let sum = ask(counter, Tally::Get).within(30.secs()).await;
+        watch.read(since, sum.map_err(|error| error.to_string()));
+        if !watch.report().await {
             return;
         }
-        histogram = Histogram::new();
-    }
-}
-
-impl Seen {
-    fn nothing() -> Self {
-        let latency = Latency { count: 0, p50_ns: 0, p99_ns: 0, max_ns: 0 };
-        Self { increments: 0, reads: 0, answered: 0, lost: 0, reordered: 0, latency }
     }
 }
 
@@ -121,6 +63,6 @@ mod tests {
             (seen, ask(counter, Tally::Get).await.unwrap())
         });
         assert_eq!((seen.lost, seen.reordered, seen.answered), (0, 0, seen.reads));
-        assert_eq!(sum, seen.increments as i64);
+        assert_eq!(sum, seen.additions as i64);
     }
 }

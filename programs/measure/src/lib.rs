@@ -1,7 +1,11 @@
-//! Durations, counted in buckets that are a sixteenth of their value wide. It has no entries: whoever links it
-//! keeps their own.
+//! Durations, counted in buckets that are a sixteenth of their value wide; and what a client keeps of its sum. It has
+//! no entries: whoever links it keeps their own.
+
+mod watch;
 
 use neurath::prelude::*;
+
+pub use watch::{Control, Seen, Watch};
 
 const STEPS: usize = 16;
 

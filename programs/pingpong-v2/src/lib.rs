@@ -2,6 +2,8 @@
 //!
 //! Whoever starts the client is told how many pings it sent and how many pongs it received.
 
+use std::time::Instant;
+
 use neurath::prelude::*;
 
 /// What the server takes.
@@ -32,6 +34,8 @@ pub struct Score {
     pub pongs: u32,
     /// The versions that answered, pong by pong.
     pub versions: Vec<u32>,
+    /// How long each pong took, in nanoseconds.
+    pub took_ns: Vec<u64>,
 }
 
 /// Answers pings.
@@ -50,7 +54,7 @@ pub async fn server() {
 /// Sends `count` pings, an upgrade together with the one in the middle, and reports to `parent`.
 #[neurath::process(accepts(Pong))]
 pub async fn client(server: Pid, count: u32, pause_ms: u64, parent: Option<Pid>) {
-    let mut score = Score { pings: 0, pongs: 0, versions: Vec::new() };
+    let mut score = Score { pings: 0, pongs: 0, versions: Vec::new(), took_ns: Vec::new() };
     for ping in 1..=count {
         if ping == count.div_ceil(2) {
             info!("sending an upgrade message");
@@ -58,12 +62,14 @@ pub async fn client(server: Pid, count: u32, pause_ms: u64, parent: Option<Pid>)
         } else {
             sleep(pause_ms.millis()).await;
         }
+        let since = Instant::now();
         send(server, ToServer::Ping { from: self_pid() });
         score.pings += 1;
         receive! {
             Pong { version } => {
                 score.pongs += 1;
                 score.versions.push(version);
+                score.took_ns.push(since.elapsed().as_nanos() as u64);
             }
             after 10.secs() => warn!("ping {ping} is not answered"),
         }
