@@ -79,6 +79,10 @@ pub fn describe(engine: &Engine, wasm: &[u8], identity: &Identity) -> Result<Vec
         entries: Vec::new(),
         converters: Vec::new(),
     };
+    // Said first: of a program without entries the linker leaves nothing of the SDK either.
+    if !inspected.functions.iter().any(|(name, _)| name.starts_with(export::DESCRIBE_ENTRY_PREFIX)) {
+        return Err(DescribeError::Nothing);
+    }
     inspected.check(export::ALLOC, &[ValType::I32], &[ValType::I32])?;
     inspected.check(export::POLL, &[ValType::I64], &[ValType::I32])?;
     let module = engine.build::<NoHost>(*blake3::hash(wasm).as_bytes(), manifest.clone(), &inspected)?;
@@ -114,9 +118,6 @@ pub fn describe(engine: &Engine, wasm: &[u8], identity: &Identity) -> Result<Vec
             }
             (None, None) => {}
         }
-    }
-    if manifest.entries.is_empty() {
-        return Err(DescribeError::Nothing);
     }
     let section = manifest.to_section();
     if section.len() > MANIFEST_MAX {

@@ -5,7 +5,9 @@
 
 use neurath_kernel::Hold;
 use neurath_kernel::process::{Counts, Standing};
+use neurath_proto::json::to_json;
 use neurath_proto::manifest::{Converter, Entry, EntryKind, Manifest};
+use neurath_proto::reason::ExitReason;
 use neurath_proto::schema::{DefKind, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -594,7 +596,21 @@ impl From<UpgradeEvent> for UpgradeEventView {
 impl From<Death> for DeathView {
     fn from(death: Death) -> Self {
         let Death { at_ms, pid, reason } = death;
-        Self { at_ms, pid: pid.to_string(), why: reason.to_string() }
+        Self { at_ms, pid: pid.to_string(), why: why(&reason) }
+    }
+}
+
+/// A reason in words; one of a program's own type with its value.
+fn why(reason: &ExitReason) -> String {
+    let shown = match reason {
+        ExitReason::Custom { schema, value, .. } => {
+            Schema::decode(schema).ok().and_then(|schema| to_json(&schema, value).ok())
+        }
+        _ => None,
+    };
+    match (reason, shown) {
+        (ExitReason::Custom { type_name, .. }, Some(value)) => format!("{type_name}: {value}"),
+        _ => reason.to_string(),
     }
 }
 

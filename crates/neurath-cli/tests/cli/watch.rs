@@ -1,0 +1,74 @@
+//! `neurath run`: a program in the foreground, upgraded when a file is saved.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Background, Outcome, neurath, signal};
+use crate::programs::target_dir;
+
+fn program(dir: &Path) -> std::path::PathBuf {
+    Outcome::of(neurath().args(["init", "watched"]).current_dir(dir)).ok();
+    dir.join("watched")
+}
+
+#[test]
+fn saving_a_file_upgrades_the_running_process_and_a_mistake_leaves_it_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = program(dir.path());
+    let data = dir.path().join("data");
+    let mut command = neurath();
+    command.arg("run").arg(&path).args(["40", "--watch", "--data"]).arg(&data).env("CARGO_TARGET_DIR", target_dir());
+    let mut run = Background::start(&mut command, true);
+    run.line("saving a file upgrades it");
+    let ask = |arguments: &[&str]| Outcome::of(neurath().args(arguments).arg("--data").arg(&data));
+    let pid = ask(&["ps", "--json"]).json()["processes"][0]["pid"].as_str().unwrap().to_owned();
+    ask(&["send", &pid, r#"{"Add": 2}"#]).ok();
+
+    let source = path.join("src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text.replace("Ask::Count => self.count,", "Ask::Count => self.count * 100,")).unwrap();
+    let line = run.line("after it was saved");
+    assert!(line.contains("1 server"), "{line}");
+    assert_eq!(ask(&["call", &pid, r#""Count""#]).ok(), "4200\n", "new code, old state, the same pid");
+
+    fs::write(&source, text.replace("Ask::Count => self.count,", "Ask::Count => self.cuont,")).unwrap();
+    run.line("no field `cuont`");
+    run.line("the old code goes on");
+    fs::write(
+        &source,
+        text.replace("pub count: i64,", "pub count: i64, pub by: String,")
+            .replace("count: start", "count: start, by: String::new()"),
+    )
+    .unwrap();
+    let line = run.line("cannot be upgraded");
+    assert!(line.contains("watched"), "{line}");
+    run.line("the old code goes on");
+    assert_eq!(ask(&["call", &pid, r#""Count""#]).ok(), "4200\n");
+
+    signal(&run.child, "INT");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    ask(&["ps"]).fails(3, &["no node runs"]);
+}
+
+#[test]
+fn run_ends_with_its_process_and_shows_what_it_wrote() {
+    let pingpong = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs/pingpong-v1");
+    let run = |arguments: &[&str]| {
+        Outcome::of(neurath().arg("run").arg(&pingpong).args(arguments).env("CARGO_TARGET_DIR", target_dir()))
+    };
+    let shown = run(&["[6, 0]", "--entry", "play"]).ok();
+    assert!(shown.contains("done: 6 pings, 6 pongs"), "{shown}");
+    run(&["[6", "--entry", "play"]).fails(2, &["`[6` is not JSON"]);
+    run(&["--entry", "pong"]).fails(1, &["no entry `pong`"]);
+}
+
+#[test]
+fn a_program_that_fails_fails_its_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = program(dir.path());
+    let source = "use neurath::prelude::*;\n\n#[neurath::process]\nasync fn watched() {\n    info!(\"so far\");\n    panic!(\"no further\");\n}\n";
+    fs::write(path.join("src/lib.rs"), source).unwrap();
+    let outcome = Outcome::of(neurath().arg("run").arg(&path).env("CARGO_TARGET_DIR", target_dir()));
+    assert_eq!(outcome.code, 1, "{}", outcome.err);
+    assert!(outcome.err.contains("no further"), "{}", outcome.err);
+}
