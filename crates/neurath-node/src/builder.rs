@@ -91,3 +91,11 @@ impl Builder {
         Ok(Built { wasm, manifest, warnings, compiled, local_dirs, took: started.elapsed() })
     }
 }
+
+/// What a module says of itself; nothing of it is run.
+///
+/// # Errors
+/// It is not a module for nodes.
+pub fn manifest_of(wasm: &[u8]) -> Result<Manifest, PrepareError> {
+    Ok(prepare(wasm, &EngineConfig::default().module)?.manifest().clone())
+}

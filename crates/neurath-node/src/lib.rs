@@ -16,7 +16,7 @@ mod shared;
 mod types;
 mod upgrade;
 
-pub use builder::{Builder, BuilderError, Built};
+pub use builder::{Builder, BuilderError, Built, manifest_of};
 pub use catalog::LoadedInfo;
 pub use config::NodeConfig;
 pub use identity::IdentityError;

@@ -709,13 +709,12 @@ impl Node {
                 continue;
             }
             let entry = &program.entries[*entry as usize];
-            if !entry.is_server {
-                report.on_their_own.push(*pid);
-                continue;
-            }
-            if let Some(to) = target.entries.iter().position(|e| e.name == entry.name) {
+            let Some(to) = target.entries.iter().position(|e| e.name == entry.name) else { continue };
+            if entry.is_server {
                 let order = UpgradeOrder { id, program: target.clone(), entry: to as u32 };
                 orders[self.shard_of(*pid)].push((*pid, order));
+            } else {
+                report.on_their_own.push(*pid);
             }
         }
         if options.dry_run {
@@ -912,18 +911,60 @@ fn plan_members(members: &[(Pid, Arc<Program>, u32)], target: &Arc<Program>) -> 
     for (_, index, program) in kinds {
         let from = loaded(program);
         let entry = &from.manifest.entries[index as usize];
-        match plan_entry(&from.manifest, &entry.name, &entry.state, &to.manifest) {
-            Ok(found) => {
-                let how = match &found.route {
-                    StateRoute::Same => "same state".to_owned(),
-                    StateRoute::Resolve(_) => "state resolved by name".to_owned(),
-                    StateRoute::Convert { converter, .. } => format!("converter `{converter}`"),
-                };
-                let when = if entry.kind == EntryKind::Server { "" } else { ", at its own `become_latest!`" };
-                plan.push(format!("{} {}: {how}{when}", from.name, entry.name));
-            }
-            Err(why) => refused.push(format!("{} {}: {why}", from.name, entry.name)),
+        let line = |text| format!("{} {}: {text}", from.name, entry.name);
+        match plan_kind(&from.manifest, entry, &to.manifest) {
+            Ok(how) => plan.push(line(how)),
+            Err(why) => refused.push(line(why)),
         }
     }
     (plan, refused)
+}
+
+/// What becomes of the processes of one entry, in words; or why they forbid the upgrade.
+fn plan_kind(from: &Manifest, entry: &Entry, to: &Manifest) -> Result<String, String> {
+    // Only a server is changed from outside. A plain process whose entry is gone has nothing to change to.
+    if entry.kind != EntryKind::Server && to.entry(&entry.name).is_none() {
+        return Ok(format!("goes on as it is: {}@{} has no such entry", to.package, to.version));
+    }
+    let how = match plan_entry(from, &entry.name, &entry.state, to)?.route {
+        StateRoute::Same => "same state".to_owned(),
+        StateRoute::Resolve(_) => "state resolved by name".to_owned(),
+        StateRoute::Convert { converter, .. } => format!("converter `{converter}`"),
+    };
+    let when = if entry.kind == EntryKind::Server { "" } else { ", at its own `become_latest!`" };
+    Ok(how + when)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(version: &str, entries: &[(&str, EntryKind)]) -> Manifest {
+        let entry = |(name, kind): &(&str, EntryKind)| Entry {
+            name: (*name).into(),
+            path: format!("counter@{version}#{name}"),
+            kind: *kind,
+            arguments: Schema::of::<i64>(),
+            argument_names: vec!["sum".into()],
+            state: Schema::of::<i64>(),
+            accepts: Vec::new(),
+            call: None,
+            reply: None,
+            cast: None,
+        };
+        let entries = entries.iter().map(entry).collect();
+        let (package, sdk) = ("counter".into(), "0.1.0".into());
+        Manifest { package, version: version.into(), sdk, entries, converters: Vec::new() }
+    }
+
+    #[test]
+    fn a_process_whose_entry_is_gone_goes_on_and_a_server_forbids_the_upgrade() {
+        use EntryKind::{Process, Server};
+        let old = manifest("1.0.0", &[("counter", Process), ("client", Process), ("account", Server)]);
+        let new = manifest("2.0.0", &[("counter", Process)]);
+        let plan = |name: &str| plan_kind(&old, old.entry(name).unwrap(), &new);
+        assert_eq!(plan("counter").unwrap(), "same state, at its own `become_latest!`");
+        assert_eq!(plan("client").unwrap(), "goes on as it is: counter@2.0.0 has no such entry");
+        assert!(plan("account").unwrap_err().contains("has no entry `account`"));
+    }
 }
