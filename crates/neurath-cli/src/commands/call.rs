@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let client = place.client()?;
     let message = match value::json(&value::text(&arguments.message)?) {
         Ok(message) => message,
-        Err(wrong) => return Err(not_json(&client, &arguments.target, "cast", &wrong).await),
+        Err(wrong) => return Err(not_json(&client, &arguments.target, true, &wrong).await),
     };
     let request = CallRequest { message, within_ms: Some(arguments.within.as_millis() as u64) };
     let answer = client.call(&arguments.target, &request).await?;

@@ -78,10 +78,8 @@ fn takes(info: &ProcessInfoView, pids: &Pids) {
         let article = if takes.class == "message" { "a message" } else { &format!("a {}", takes.class) };
         print(format!("\n{} {}", bold().apply_to(clean(&takes.of.name)), dim().apply_to(format!("as {article}"))));
         for example in &takes.of.examples {
-            let example = example.to_string();
-            // A `ReplyTo` in an example stands for the caller's own address.
-            let verb = if takes.class == "call" || example.contains("\"_\"") { "call" } else { "send" };
-            print(format!("  neurath {verb} {} {}", quoted(&target), quoted(&clean(&example))));
+            let verb = if takes.asks.contains(example) { "call" } else { "send" };
+            print(format!("  neurath {verb} {} {}", quoted(&target), quoted(&clean(&example.to_string()))));
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let client = place.client()?;
     let message = match value::json(&value::text(&arguments.message)?) {
         Ok(message) => message,
-        Err(wrong) => return Err(not_json(&client, &arguments.target, "call", &wrong).await),
+        Err(wrong) => return Err(not_json(&client, &arguments.target, false, &wrong).await),
     };
     let sent = client.send(&arguments.target, message).await?;
     if arguments.json {
@@ -42,13 +42,13 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     Ok(())
 }
 
-/// What to say of a message that is no JSON, with messages that the process takes; not those of class `other`.
-pub(crate) async fn not_json(client: &Client, target: &str, other: &str, wrong: &NotJson) -> Failure {
+/// What to say of a message that is no JSON, with messages that the process takes from `call`, or else from `send`.
+pub(crate) async fn not_json(client: &Client, target: &str, call: bool, wrong: &NotJson) -> Failure {
     match client.process(target).await {
         Err(error) => error.into(),
         Ok(info) => {
-            let taken = info.takes.into_iter().filter(|takes| takes.class != other);
-            wrong.failure(&taken.flat_map(|takes| takes.of.examples).collect::<Vec<_>>())
+            let examples = info.takes.iter().flat_map(|takes| takes.examples_to(call));
+            wrong.failure(&examples.collect::<Vec<_>>())
         }
     }
 }

@@ -32,6 +32,10 @@ fn a_process_is_started_asked_listed_and_ended() {
     assert_eq!(info["takes"][0]["type"], "Tally");
     let examples = info["takes"][0]["examples"].as_array().unwrap();
     assert_eq!(examples[0], json!({"Increment": 0}));
+    assert_eq!(info["takes"][0]["asks"], json!([{"Get": null}, {"Version": null}]));
+    let shown = node.run(["info", &pid]).ok();
+    assert!(shown.contains(&format!("neurath call {pid} '{{\"Get\":null}}'")), "{shown}");
+    assert!(shown.contains(&format!("neurath send {pid} '\"Upgrade\"'")), "{shown}");
 
     let killed = node.json(["kill", &pid, "--force"]);
     assert_eq!(killed["pid"], full);

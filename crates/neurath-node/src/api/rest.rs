@@ -14,7 +14,6 @@ use axum::routing::{get, post};
 use neurath_code::store::ARTIFACT_MAX_BYTES;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::error::ApiError;
@@ -167,7 +166,7 @@ async fn send(
     let pid = node.find(&target).await?;
     match node.send(&target, &request.message).await {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(PidView { pid: pid.to_string() }))),
-        Err(error) => Err(with_examples(&node, &target, error, |class| class != "call").await),
+        Err(error) => Err(with_examples(&node, &target, error, false).await),
     }
 }
 
@@ -182,12 +181,12 @@ async fn call(
     }
     match node.call(&target, &request.message, Duration::from_millis(within_ms)).await {
         Ok(answer) => Ok(Json(AnswerView { answer })),
-        Err(error) => Err(with_examples(&node, &target, error, |class| class != "cast").await),
+        Err(error) => Err(with_examples(&node, &target, error, true).await),
     }
 }
 
 /// An error about a message, with messages that would be taken if it is about JSON.
-async fn with_examples(node: &Node, target: &str, error: NodeError, wanted: impl Fn(&str) -> bool) -> ApiError {
+async fn with_examples(node: &Node, target: &str, error: NodeError, call: bool) -> ApiError {
     let error = ApiError::from(error);
     if !error.is_about_json() {
         return error;
@@ -195,7 +194,7 @@ async fn with_examples(node: &Node, target: &str, error: NodeError, wanted: impl
     let Ok(details) = node.info(target).await else { return error };
     let Ok(manifest) = node.manifest(&details.info.program).await else { return error };
     let taken = manifest.entry(&details.info.entry).map(takes).unwrap_or_default();
-    let examples: Vec<Value> = taken.into_iter().filter(|t| wanted(&t.class)).flat_map(|t| t.of.examples).collect();
+    let examples = taken.iter().flat_map(|takes| takes.examples_to(call)).collect();
     error.examples(examples)
 }
 

@@ -5,10 +5,11 @@
 
 use neurath_kernel::Hold;
 use neurath_kernel::process::{Counts, Standing};
-use neurath_proto::json::to_json;
+use neurath_proto::json::{from_json_with, to_json};
 use neurath_proto::manifest::{Converter, Entry, EntryKind, Manifest};
 use neurath_proto::reason::ExitReason;
 use neurath_proto::schema::{DefKind, Schema};
+use neurath_proto::{Pid, Ref};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -132,6 +133,8 @@ pub struct TakesView {
     /// The type.
     #[serde(flatten)]
     pub of: TypeView,
+    /// Those of the examples that are answered, so that they can be asked with `call`.
+    pub asks: Vec<Value>,
 }
 
 /// A type, for people.
@@ -496,11 +499,32 @@ impl From<&Schema> for TypeView {
 
 /// What processes of an entry take, for `send` and `call`.
 pub fn takes(entry: &Entry) -> Vec<TakesView> {
-    let of = |class: &str, schema: &Schema| TakesView { class: class.into(), of: schema.into() };
+    let of = |class: &str, schema: &Schema| {
+        let of = TypeView::from(schema);
+        let is_asked = |example: &&Value| class == "call" || is_answered(schema, example);
+        TakesView { class: class.into(), asks: of.examples.iter().filter(is_asked).cloned().collect(), of }
+    };
     let called = entry.call.iter().map(|schema| ("call", schema));
     let cast = entry.cast.iter().map(|schema| ("cast", schema));
     let sent = entry.accepts.iter().map(|schema| ("message", schema));
     called.chain(cast).chain(sent).filter(|(_, schema)| has_values(schema)).map(|(c, schema)| of(c, schema)).collect()
+}
+
+/// Whether a message has exactly one place for the address that an answer goes to.
+fn is_answered(schema: &Schema, message: &Value) -> bool {
+    let somebody = (Pid::default(), Ref::new(1, 1));
+    from_json_with(schema, message, Some(somebody)).is_ok_and(|(_, places)| places == 1)
+}
+
+impl TakesView {
+    /// Examples for `call`, or else for `send`.
+    pub fn examples_to(&self, call: bool) -> Vec<Value> {
+        if call {
+            self.asks.clone()
+        } else {
+            self.of.examples.iter().filter(|e| !self.asks.contains(e)).cloned().collect()
+        }
+    }
 }
 
 /// Whether a type has values at all; a server without calls takes an enum without variants.

@@ -84,7 +84,9 @@ impl Session {
     async fn change(&mut self, saved: Instant, node: &Node, pids: &Pids) -> Result<(), Failure> {
         let before = self.module.clone();
         let built = self.build(false).await?;
+        let installing = Instant::now();
         let module = self.install(&built).await?;
+        let installed = installing.elapsed();
         let lives = match &self.pid {
             Some(pid) => node.info(pid).await.is_ok(),
             None => false,
@@ -105,8 +107,8 @@ impl Session {
             let pid = pids.short(&rolled_back.pid);
             note(format!("{pid} {}: {}", yellow().apply_to("goes on with the old code"), rolled_back.why));
         }
-        let parts =
-            format!("built in {}, upgraded in {}", show::duration(built.took), show::duration(upgrading.elapsed()));
+        let [built, installed, upgraded_in] = [built.took, installed, upgrading.elapsed()].map(show::duration);
+        let parts = format!("built in {built}, installed in {installed}, upgraded in {upgraded_in}");
         if !upgraded.committed.is_empty() {
             let took = green().apply_to(format!("runs {} after it was saved", show::duration(saved.elapsed())));
             let servers = show::count(upgraded.committed.len(), "server", "servers");
