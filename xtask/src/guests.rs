@@ -11,7 +11,8 @@ use crate::shell::Shell;
 
 /// Builds the CLI, and all programs with it.
 pub(crate) fn build(shell: &Shell) -> Result<()> {
-    shell.run(&mut shell.cargo("build --release --package neurath-cli"))?;
+    // The whole workspace, as the tests build it: another selection would have other features, and build wasmtime again.
+    shell.run(&mut shell.cargo("build --release --workspace"))?;
     let guests = shell.guests();
     fs::create_dir_all(&guests).with_context(|| format!("cannot make {}", guests.display()))?;
     for program in programs(shell)? {

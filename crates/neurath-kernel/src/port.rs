@@ -23,6 +23,12 @@ use crate::hash::IdMap;
 use crate::mailbox::{Mailbox, Message};
 use crate::types::{Fit, Types, fit_any};
 
+pub use record::{CallRecord, PortRecord, WaitingRecord};
+
+mod kernel_side;
+mod record;
+mod transaction;
+
 /// Limits of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortLimits {
@@ -164,6 +170,8 @@ pub struct Port {
     last_ref: u64,
     takes: u32,
     self_sends: u32,
+    /// The guest asked for more than it may, by calls that cannot be refused.
+    exceeded: bool,
     savepoint: Option<alloc::boxed::Box<Savepoint>>,
     now: u64,
 }
@@ -187,6 +195,7 @@ impl Port {
             last_ref: 0,
             takes: 0,
             self_sends: 0,
+            exceeded: false,
             savepoint: None,
             now: 0,
         }
@@ -243,10 +252,8 @@ impl Port {
             self.self_sends += 1;
         }
         match class {
-            Class::Reply => {
-                if !self.open_calls.is_empty() {
-                    self.open_calls.remove(&(to, reference));
-                }
+            Class::Reply if !self.open_calls.is_empty() => {
+                self.open_calls.remove(&(to, reference));
             }
             Class::Call | Class::Message if reference.is_some() => {
                 if self.calls.len() as u32 >= self.limits.waiting {
@@ -290,7 +297,7 @@ impl Port {
     pub fn become_latest(&mut self, entry: String, schema: SchemaId, state: Vec<u8>) -> Result<Ref, SendStatus> {
         self.room_for(0)?;
         let reference = self.reference();
-        self.calls.insert(reference, Call::Open { callee: self.pid });
+        self.open_call(reference, self.pid);
         self.push(Action::Become { reference, entry, schema, state });
         Ok(reference)
     }
@@ -298,7 +305,7 @@ impl Port {
     /// Asks for something whose answer comes under a fresh ref.
     pub fn ask(&mut self, action: impl FnOnce(Ref) -> Action) -> Ref {
         let reference = self.reference();
-        self.calls.insert(reference, Call::Open { callee: self.pid });
+        self.open_call(reference, self.pid);
         self.push(action(reference));
         reference
     }
@@ -343,8 +350,24 @@ impl Port {
         if full { Err(SendStatus::OutboxFull) } else { Ok(()) }
     }
 
+    /// Notes a call; whether there was room.
+    fn open_call(&mut self, reference: Ref, callee: Pid) {
+        if self.calls.len() as u32 >= self.limits.waiting {
+            self.exceeded = true;
+        } else {
+            self.calls.insert(reference, Call::Open { callee });
+        }
+    }
+
+    /// Puts an action into the outbox. Those that cannot be refused to the guest may exceed the limit by a few; a
+    /// guest that goes on is ended at the safe point.
     #[inline]
     fn push(&mut self, action: Action) {
+        const GRACE: u32 = 64;
+        if self.outbox.len() as u32 >= self.limits.outbox_actions + GRACE {
+            self.exceeded = true;
+            return;
+        }
         if let Action::Send(envelope) | Action::SendAfter { envelope, .. } = &action {
             self.outbox_bytes += envelope.payload.len() as u64;
         }
@@ -467,6 +490,10 @@ impl Port {
                     // Most processes never wait for more than one thing.
                     self.waiting.reserve_exact(1);
                 }
+                if self.waiting.len() as u32 >= self.limits.waiting {
+                    self.exceeded = true;
+                    return at.min(self.waiting.len() - 1);
+                }
                 self.waiting.insert(at, waiting);
                 at
             }
@@ -492,9 +519,9 @@ impl Port {
         }
     }
 
-    /// Whether one more receive may wait.
-    pub fn may_wait(&self) -> bool {
-        (self.waiting.len() as u32) < self.limits.waiting
+    /// Whether the guest has asked for more than it may, by calls that cannot be refused to it.
+    pub fn has_exceeded(&self) -> bool {
+        self.exceeded
     }
 
     /// A message in the mailbox.
@@ -570,350 +597,6 @@ impl Port {
     pub fn flush_monitor(&mut self, is_notice: impl FnMut(&Message) -> bool) {
         self.mailbox.drain_where(is_notice);
     }
-
-    // ---- called by the kernel ----
-
-    /// The clock that deadlines are counted on.
-    pub fn set_now(&mut self, now: u64) {
-        self.now = now;
-        self.takes = 0;
-        self.self_sends = 0;
-    }
-
-    /// A message has arrived.
-    #[inline]
-    pub(crate) fn deliver(&mut self, envelope: Envelope, types: &dyn Types) {
-        let schema = envelope.schema;
-        let seq = self.mailbox.push(envelope);
-        if !self.waiting.is_empty() {
-            self.offer(seq, schema, types);
-        }
-    }
-
-    fn offer(&mut self, seq: u64, schema: SchemaId, types: &dyn Types) {
-        let taker = self.waiting.iter_mut().find(|w| {
-            w.offer == 0 && !w.reference.is_some() && w.after_seq < seq && fit_any(types, &w.readers, schema).is_some()
-        });
-        if let Some(waiting) = taker {
-            waiting.offer = seq;
-            self.ready.push_back(waiting.id);
-        }
-    }
-
-    /// The answer of a call, or of a question to the runtime, has arrived. Whether anyone waited for it.
-    pub(crate) fn answered(&mut self, envelope: Envelope) -> bool {
-        let Some(call) = self.calls.get_mut(&envelope.reference) else { return false };
-        let Call::Open { callee } = *call else { return false };
-        let reference = envelope.reference;
-        let Envelope { class, from, reference: _, schema, trace, payload, attachments, to: _, epoch: _ } = envelope;
-        *call = Call::Answered(Message { seq: 0, class, from, reference, schema, trace, payload, attachments });
-        if callee != from && callee != self.pid {
-            self.push(Action::CloseCall(callee, reference));
-        }
-        self.wake_reference(reference);
-        true
-    }
-
-    /// A call has failed. Whether anyone waited for it.
-    pub(crate) fn call_failed(&mut self, reference: Ref, error: &CallError) -> bool {
-        use neurath_proto::Data;
-        let Some(call) = self.calls.get_mut(&reference) else { return false };
-        if !matches!(call, Call::Open { .. }) {
-            return false;
-        }
-        let mut bytes = Vec::new();
-        error.encode(&mut bytes);
-        *call = Call::Failed(bytes);
-        self.wake_reference(reference);
-        true
-    }
-
-    fn wake_reference(&mut self, reference: Ref) {
-        if let Some(waiting) = self.waiting.iter().find(|w| w.reference == reference) {
-            self.ready.push_back(waiting.id);
-        }
-    }
-
-    /// A timer has fired; whether it had not been cancelled.
-    pub(crate) fn timer_fired(&mut self, timer: Ref) -> bool {
-        self.timers.remove(&timer)
-    }
-
-    /// Notes a timer of a process that was elsewhere before.
-    pub(crate) fn timer_set(&mut self, timer: Ref) {
-        self.timers.insert(timer);
-    }
-
-    /// Wakes the receives whose deadline has passed.
-    pub(crate) fn expire(&mut self, now: u64) {
-        for waiting in &self.waiting {
-            if waiting.deadline <= now && !self.ready.contains(&waiting.id) {
-                self.ready.push_back(waiting.id);
-            }
-        }
-    }
-
-    /// The earliest deadline of all receives that wait; `u64::MAX` if there is none.
-    #[inline]
-    pub(crate) fn deadline(&self) -> u64 {
-        self.waiting.iter().map(|w| w.deadline).min().unwrap_or(u64::MAX)
-    }
-
-    /// Gives back time in which the process was held: its callers' clocks and its own stood still.
-    pub(crate) fn shift_deadlines(&mut self, by: u64) {
-        for waiting in &mut self.waiting {
-            waiting.deadline = waiting.deadline.saturating_add(by);
-        }
-    }
-
-    /// The next receive to wake.
-    #[inline]
-    pub(crate) fn next_ready(&mut self) -> Option<ReceiveId> {
-        // A receive can be woken twice before its turn, and be over by then.
-        while let Some(id) = self.ready.pop_front() {
-            if self.known(id).is_some() {
-                return Some(id);
-            }
-        }
-        None
-    }
-
-    /// Whether any receive is to be woken.
-    #[inline]
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// Whether the process is a server between two messages: its one receive says so.
-    pub(crate) fn is_between_messages(&self) -> bool {
-        matches!(self.waiting.as_slice(), [only] if only.between_messages)
-    }
-
-    /// How many receives wait, other than that for `reference`.
-    pub(crate) fn waits_besides(&self, reference: Ref) -> usize {
-        self.waiting.iter().filter(|w| w.reference != reference).count()
-    }
-
-    /// Takes what was asked for in the last poll.
-    #[inline]
-    pub(crate) fn take_outbox(&mut self) -> Vec<Action> {
-        self.outbox_bytes = 0;
-        core::mem::take(&mut self.outbox)
-    }
-
-    /// Gives an emptied outbox back, so that its room is used again.
-    #[inline]
-    pub(crate) fn return_outbox(&mut self, mut outbox: Vec<Action>) {
-        outbox.clear();
-        if self.outbox.is_empty() && outbox.capacity() <= 1024 {
-            self.outbox = outbox;
-        }
-    }
-
-    /// The callers who wait for this process to answer: taken or still in the mailbox, in a fixed order.
-    pub(crate) fn callers(&self) -> Vec<(Pid, Ref)> {
-        let mut callers: Vec<_> = self.open_calls.keys().copied().collect();
-        callers.sort_unstable();
-        let waiting = self.mailbox.in_order().into_iter().filter(|m| m.wants_answer());
-        callers.extend(waiting.map(|m| (m.from, m.reference)));
-        callers
-    }
-
-    /// A caller waits no more.
-    pub(crate) fn close_call(&mut self, from: Pid, reference: Ref) {
-        self.open_calls.remove(&(from, reference));
-    }
-
-    /// Removes the messages that no reader accepts any more.
-    pub(crate) fn sweep(&mut self, accepts: &[SchemaId], types: &dyn Types) -> Vec<Message> {
-        self.mailbox.drain_where(|m| m.class != Class::Notice && fit_any(types, accepts, m.schema).is_none())
-    }
-
-    /// Withdraws what `from` sent beyond the limit, latest first; in order of arrival.
-    pub(crate) fn withdraw(&mut self, from: Pid) -> Vec<Message> {
-        let beyond = self.mailbox.len().saturating_sub(self.limits.mailbox_messages) as usize;
-        let theirs: Vec<u64> = self.mailbox.in_order().iter().filter(|m| m.from == from).map(|m| m.seq).collect();
-        let doomed = &theirs[theirs.len().saturating_sub(beyond.max(1))..];
-        self.mailbox.drain_where(|m| doomed.contains(&m.seq))
-    }
-
-    // ---- transactions ----
-
-    /// Notes the present state, and starts without receives: new code is about to try.
-    pub fn begin(&mut self) {
-        let mut calls: Vec<_> = self.calls.iter().map(|(r, c)| (*r, c.clone())).collect();
-        calls.sort_unstable_by_key(|(r, _)| *r);
-        let mut open_calls: Vec<_> = self.open_calls.keys().copied().collect();
-        open_calls.sort_unstable();
-        self.savepoint = Some(alloc::boxed::Box::new(Savepoint {
-            waiting: core::mem::take(&mut self.waiting),
-            ready: core::mem::take(&mut self.ready),
-            calls,
-            open_calls,
-            timers: self.timers.clone(),
-            taken: Vec::new(),
-        }));
-        self.calls.clear();
-        self.takes = 0;
-    }
-
-    /// Keeps what was done since [`Port::begin`].
-    pub fn commit(&mut self) {
-        self.savepoint = None;
-    }
-
-    /// Undoes what was done since [`Port::begin`].
-    pub fn rollback(&mut self) {
-        let Some(savepoint) = self.savepoint.take() else { return };
-        let Savepoint { waiting, ready, calls, open_calls, timers, taken } = *savepoint;
-        self.timers = timers;
-        self.waiting = waiting;
-        self.ready = ready;
-        self.calls = calls.into_iter().collect();
-        self.open_calls = open_calls.into_iter().map(|key| (key, ())).collect();
-        for message in taken {
-            self.mailbox.restore(message);
-        }
-        self.outbox.clear();
-        self.outbox_bytes = 0;
-        self.self_sends = 0;
-    }
-
-    // ---- export ----
-
-    /// Everything in it, as data.
-    pub fn export(&self, now: u64) -> PortRecord {
-        let mut calls: Vec<_> = self
-            .calls
-            .iter()
-            .map(|(r, call)| {
-                let state = match call {
-                    Call::Open { callee } => CallRecord::Open(*callee),
-                    Call::Answered(message) => CallRecord::Answered(message.clone()),
-                    Call::Failed(error) => CallRecord::Failed(error.clone()),
-                };
-                (*r, state)
-            })
-            .collect();
-        calls.sort_by_key(|(r, _)| *r);
-        let mut open_calls: Vec<_> = self.open_calls.keys().copied().collect();
-        open_calls.sort_unstable();
-        PortRecord {
-            pid: self.pid,
-            epoch: self.epoch,
-            messages: self.mailbox.in_order().into_iter().cloned().collect(),
-            last_seq: self.mailbox.last_seq(),
-            waiting: self
-                .waiting
-                .iter()
-                .map(|w| WaitingRecord {
-                    id: w.id,
-                    readers: w.readers.clone(),
-                    reference: w.reference,
-                    after_seq: w.after_seq,
-                    remaining_ns: if w.deadline == u64::MAX { u64::MAX } else { w.deadline.saturating_sub(now) },
-                    between_messages: w.between_messages,
-                    offer: w.offer,
-                })
-                .collect(),
-            ready: self.ready.iter().copied().collect(),
-            calls,
-            open_calls,
-            last_ref: self.last_ref,
-        }
-    }
-
-    /// The port that a record describes, on another clock.
-    pub fn import(record: PortRecord, limits: PortLimits, serials: Arc<Serials>, now: u64) -> Self {
-        let PortRecord { pid, epoch, messages, last_seq, waiting, ready, calls, open_calls, last_ref } = record;
-        let mut port = Self::new(pid, limits, serials);
-        port.epoch = epoch;
-        port.last_ref = last_ref;
-        for message in messages {
-            port.mailbox.restore(message);
-        }
-        port.mailbox.set_last_seq(last_seq);
-        port.waiting = waiting
-            .into_iter()
-            .map(|w| Waiting {
-                id: w.id,
-                readers: w.readers,
-                reference: w.reference,
-                after_seq: w.after_seq,
-                deadline: if w.remaining_ns == u64::MAX { u64::MAX } else { now.saturating_add(w.remaining_ns) },
-                between_messages: w.between_messages,
-                offer: w.offer,
-            })
-            .collect();
-        port.ready = ready.into();
-        port.calls = calls
-            .into_iter()
-            .map(|(r, call)| {
-                let call = match call {
-                    CallRecord::Open(callee) => Call::Open { callee },
-                    CallRecord::Answered(message) => Call::Answered(message),
-                    CallRecord::Failed(error) => Call::Failed(error),
-                };
-                (r, call)
-            })
-            .collect();
-        port.open_calls = open_calls.into_iter().map(|key| (key, ())).collect();
-        port.now = now;
-        port
-    }
-}
-
-/// A port as data: times are relative, maps are in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortRecord {
-    /// Whose it is.
-    pub pid: Pid,
-    /// The owner's fencing number.
-    pub epoch: Epoch,
-    /// The mailbox, in order of arrival.
-    pub messages: Vec<Message>,
-    /// The number of the last message that ever arrived.
-    pub last_seq: u64,
-    /// The receives that wait, in the order in which they were started.
-    pub waiting: Vec<WaitingRecord>,
-    /// The receives to be woken.
-    pub ready: Vec<ReceiveId>,
-    /// Its own calls.
-    pub calls: Vec<(Ref, CallRecord)>,
-    /// The requests that it has taken and not answered.
-    pub open_calls: Vec<(Pid, Ref)>,
-    /// The last ref that it made.
-    pub last_ref: u64,
-}
-
-/// A waiting receive as data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaitingRecord {
-    /// The guest's number for it.
-    pub id: ReceiveId,
-    /// What it takes.
-    pub readers: Vec<SchemaId>,
-    /// The ref that it waits for, if any.
-    pub reference: Ref,
-    /// It looks only at messages after this one.
-    pub after_seq: u64,
-    /// Nanoseconds left; `u64::MAX` is forever.
-    pub remaining_ns: u64,
-    /// The server's own receive.
-    pub between_messages: bool,
-    /// The message for which it was woken.
-    pub offer: u64,
-}
-
-/// A call as data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallRecord {
-    /// Asked of this process, not answered.
-    Open(Pid),
-    /// Answered, not taken.
-    Answered(Message),
-    /// Failed: an encoded [`CallError`].
-    Failed(Vec<u8>),
 }
 
 /// How a process's own exit is put into words for those who watch it.

@@ -133,6 +133,17 @@ pub enum Signal {
         /// Who sent it.
         from: Pid,
     },
+    /// A message was refused: its sender is told, if it asked to be.
+    NotDelivered {
+        /// The sender.
+        to: Pid,
+        /// Who should have had it.
+        target: Pid,
+        /// The type of the message.
+        type_name: String,
+        /// Why not.
+        reason: String,
+    },
     /// A name is wanted; handled by the registrar.
     Name {
         /// What is wanted.

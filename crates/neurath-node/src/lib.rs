@@ -6,6 +6,7 @@ pub mod api;
 mod builder;
 mod catalog;
 mod config;
+mod error;
 mod guest;
 mod identity;
 mod inbox;
@@ -19,9 +20,10 @@ mod upgrade;
 pub use builder::{Builder, BuilderError, Built, manifest_of};
 pub use catalog::LoadedInfo;
 pub use config::NodeConfig;
+pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;
 pub use node::{
-    InstallOptions, ModuleInfo, Node, NodeError, ProcessDetails, StartError, UpgradeOptions, UpgradeReport,
+    InstallOptions, ModuleInfo, Node, ProcessDetails, UpgradeOptions, UpgradeReport,
 };
 pub use shared::{Death, UpgradeEvent};

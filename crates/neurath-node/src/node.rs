@@ -2,20 +2,16 @@
 //!
 //! Everything that takes time (reading, compiling) happens off the shards; shards are only sent commands.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use neurath_code::store::{
-    ArtifactHash, Binding, GetError, IndexError, ModuleName, ModuleRef, ModuleVersion, NameError, OpenError,
-    ParseRefError, PutError, PutOptions, ReadError, RemoveError, Store,
-};
-use neurath_engine::{CompileError, Engine, EngineConfig, EngineError, PrepareError, Ticker, prepare};
+use neurath_code::store::{ArtifactHash, Binding, ModuleName, ModuleRef, ModuleVersion, PutOptions, Store};
+use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::plan::{StateRoute, plan_entry};
 use neurath_kernel::{Kernel, Place, Program, Signal, UpgradeId, UpgradeOrder};
 use neurath_proto::envelope::Class;
-use neurath_proto::json::{JsonError, from_json, from_json_with, to_json};
+use neurath_proto::json::{from_json, from_json_with, to_json};
 use neurath_proto::manifest::{Entry, EntryKind, Manifest};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, Serial};
@@ -24,148 +20,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::{Catalog, Clock, LoadedInfo, Surroundings, loaded};
 use crate::config::NodeConfig;
+use crate::error::{NodeError, StartError};
 use crate::guest::Guest;
-use crate::identity::{Identity, IdentityError, begin_life};
+use crate::identity::{Identity, begin_life};
 use crate::logs::Logs;
 use crate::shard::{Answer, Asked, Command, Input, Shard};
 use crate::shared::{Death, Shared, UpgradeEvent};
-use crate::types::{TooManySchemas, TypeTable};
+use crate::types::TypeTable;
 
 pub use crate::shard::ProcessDetails;
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory cannot be made.
-    #[error("{path}: {source}; choose another directory with `--data`")]
-    Data {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The artifact store does not open.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The node does not know who it is.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The engine does not start.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A thread cannot be started.
-    #[error("a thread could not be started: {0}; look at the limits of this user (`ulimit -u`)")]
-    Thread(std::io::Error),
-}
-
-/// Why a request was refused. Unless a variant says otherwise, nothing has changed.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The text names no module version.
-    #[error(transparent)]
-    ModuleRef(#[from] ParseRefError),
-    /// The module's own name will not do.
-    #[error("the module's name: {0}")]
-    ModuleName(#[from] NameError),
-    /// The module's own version will not do.
-    #[error("the module's version `{version}` is no semantic version: {source}; set `version` in its Cargo.toml")]
-    ModuleVersion {
-        /// What it says.
-        version: String,
-        /// What is wrong with it.
-        source: semver::Error,
-    },
-    /// The store has no such version.
-    #[error(transparent)]
-    Get(#[from] GetError),
-    /// The store does not take the artifact.
-    #[error(transparent)]
-    Put(#[from] PutError),
-    /// The artifact cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The store does not remove the version.
-    #[error(transparent)]
-    Remove(#[from] RemoveError),
-    /// The store's index cannot be read.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The module is not one that this node runs.
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-    /// The module does not compile.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// Too many types.
-    #[error(transparent)]
-    Types(#[from] TooManySchemas),
-    /// The module has no such entry.
-    #[error("{module} has no entry `{entry}`; it has: {known}")]
-    UnknownEntry {
-        /// The module.
-        module: String,
-        /// What was asked for.
-        entry: String,
-        /// What there is.
-        known: String,
-    },
-    /// An entry must be chosen.
-    #[error("{module} has several entries: {known}; say which one")]
-    WhichEntry {
-        /// The module.
-        module: String,
-        /// What there is.
-        known: String,
-    },
-    /// The JSON does not fit.
-    #[error("{what}: {source}; it takes {wanted}")]
-    Json {
-        /// What the JSON is for.
-        what: String,
-        /// What is wrong with it.
-        source: JsonError,
-        /// What would fit.
-        wanted: String,
-    },
-    /// There is no such process.
-    #[error("no process `{0}`; `neurath ps` lists those that live, a name is registered by the process itself")]
-    UnknownProcess(String),
-    /// The process takes nothing of the kind.
-    #[error("{process} takes no {what}; {hint}")]
-    TakesNone {
-        /// The process.
-        process: String,
-        /// Casts, calls, messages.
-        what: &'static str,
-        /// What to do instead.
-        hint: String,
-    },
-    /// The call has no answer. It may have been carried out.
-    #[error("{0}")]
-    Call(CallError),
-    /// The answer cannot be shown.
-    #[error("the answer cannot be shown as JSON: {0}")]
-    Answer(String),
-    /// Nothing could be spawned.
-    #[error("not spawned: {0}")]
-    NotSpawned(String),
-    /// Some processes could not take the new code: the plan was refused before any was touched.
-    #[error("{package} cannot be upgraded to {to}:\n  {}", .reasons.join("\n  "))]
-    PlanRefused {
-        /// The module.
-        package: String,
-        /// The version.
-        to: String,
-        /// One line for each entry.
-        reasons: Vec<String>,
-    },
-    /// The version to remove is in use.
-    #[error("{0} is in use: {1}")]
-    InUse(String, String),
-    /// The node is stopping.
-    #[error("the node is stopping")]
-    Stopping,
-}
 
 /// How a module is installed.
 #[derive(Clone, Debug, Default)]

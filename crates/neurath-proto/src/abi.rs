@@ -191,6 +191,7 @@ impl TakeSpec {
     pub const TAGS_MAX: u32 = 64;
 
     /// The spec in `bytes`.
+    #[inline]
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let half = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
@@ -244,6 +245,7 @@ impl MessageHead {
     pub const SIZE: usize = 56;
 
     /// The bytes that the guest ABI uses.
+    #[inline]
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[0..8].copy_from_slice(&self.seq.to_le_bytes());

@@ -50,6 +50,7 @@ impl Pid {
     }
 
     /// The bytes that the guest ABI uses.
+    #[inline]
     pub fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[0..8].copy_from_slice(&self.node.0.to_le_bytes());
@@ -59,6 +60,7 @@ impl Pid {
     }
 
     /// The pid in `bytes`; the reserved part is ignored.
+    #[inline]
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]));
         let half = u32::from_le_bytes(core::array::from_fn(|i| bytes[16 + i]));
@@ -96,6 +98,7 @@ impl Ref {
     }
 
     /// Whether it names anything.
+    #[inline]
     pub const fn is_some(self) -> bool {
         self.0 != 0
     }

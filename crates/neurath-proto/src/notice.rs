@@ -50,6 +50,8 @@ pub enum NameAnswer {
     Unknown,
     /// The process to be named is dead.
     NoProcess,
+    /// The node keeps as many names as it may.
+    TooMany,
 }
 
 macro_rules! plain_struct {
@@ -84,6 +86,7 @@ impl Data for NameAnswer {
             }
             Self::Unknown => 2u32.encode(out),
             Self::NoProcess => 3u32.encode(out),
+            Self::TooMany => 4u32.encode(out),
         }
     }
 
@@ -93,6 +96,7 @@ impl Data for NameAnswer {
             1 => Self::Owner(Data::decode(reader)?),
             2 => Self::Unknown,
             3 => Self::NoProcess,
+            4 => Self::TooMany,
             other => return Err(reader.bad_variant("NameAnswer", other)),
         })
     }
@@ -103,6 +107,7 @@ impl Data for NameAnswer {
             variants.tuple("Owner", |fields| fields.element::<Pid>());
             variants.unit("Unknown");
             variants.unit("NoProcess");
+            variants.unit("TooMany");
         })
     }
 }

@@ -16,6 +16,8 @@ pub enum RegisterError {
     Taken(Pid),
     /// The process to be named is dead.
     NoProcess,
+    /// The node keeps as many names as it may.
+    TooMany,
 }
 
 impl fmt::Display for RegisterError {
@@ -49,6 +51,7 @@ pub async fn register(name: &str, pid: Pid) -> Result<(), RegisterError> {
     match answer(sys::register(name, &pid)).await {
         NameAnswer::Owner(owner) => Err(RegisterError::Taken(owner)),
         NameAnswer::NoProcess => Err(RegisterError::NoProcess),
+        NameAnswer::TooMany => Err(RegisterError::TooMany),
         NameAnswer::Done | NameAnswer::Unknown => Ok(()),
     }
 }
@@ -62,7 +65,7 @@ pub async fn unregister(name: &str) -> bool {
 pub async fn whereis(name: &str) -> Option<Pid> {
     match answer(sys::whereis(name)).await {
         NameAnswer::Owner(pid) => Some(pid),
-        NameAnswer::Done | NameAnswer::Unknown | NameAnswer::NoProcess => None,
+        NameAnswer::Done | NameAnswer::Unknown | NameAnswer::NoProcess | NameAnswer::TooMany => None,
     }
 }
 

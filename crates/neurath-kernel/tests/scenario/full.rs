@@ -51,7 +51,10 @@ fn a_sender_to_a_full_mailbox_is_not_polled_until_it_drains() {
             for _ in 0..40 {
                 world.pass(10);
             }
-            assert!(world.info(sender).unwrap().counts.polls > polls, "seed {seed}: it goes on after the mailbox drained");
+            assert!(
+                world.info(sender).unwrap().counts.polls > polls,
+                "seed {seed}: it goes on after the mailbox drained"
+            );
         }
     }
 }
@@ -93,11 +96,8 @@ fn a_cycle_of_full_mailboxes_is_broken_and_what_is_given_up_is_counted() {
     for seed in 0..50 {
         let mut world = World::with(2, seed, small());
         // Two that flood each other and never read: each would wait for the other for ever.
-        let first = neurath_proto::Pid::new(
-            neurath_proto::NodeId(7),
-            neurath_proto::Incarnation(1),
-            neurath_proto::Serial(2),
-        );
+        let first =
+            neurath_proto::Pid::new(neurath_proto::NodeId(7), neurath_proto::Incarnation(1), neurath_proto::Serial(2));
         let second = neurath_proto::Pid { serial: neurath_proto::Serial(1), ..first };
         assert_eq!(flood(&mut world, 0, second), first);
         assert_eq!(flood(&mut world, 1, first), second);
@@ -151,4 +151,28 @@ fn the_outbox_of_one_poll_is_bounded() {
     });
     world.settle();
     assert_eq!(world.info(to).unwrap().mailbox, 5);
+}
+
+#[test]
+fn a_guest_that_asks_without_end_by_calls_that_cannot_be_refused_is_ended() {
+    use neurath_kernel::action::Action;
+    let limits = PortLimits { outbox_actions: 10, waiting: 10, ..PortLimits::default() };
+    for what in 0..3 {
+        let mut world = World::with(1, 1, limits);
+        let pid = world.run_script(0, move |poll| {
+            let me = poll.port.pid();
+            for n in 1..1_000 {
+                match what {
+                    0 => drop(poll.port.monitor(me)),
+                    1 => drop(poll.port.ask(|reference| Action::Whereis("x".into(), reference))),
+                    _ => drop(poll.look(n, &[NUMBER], 0, u64::MAX, 0)),
+                }
+            }
+            Verdict::Wait
+        });
+        world.settle();
+        let (ended, reason) = &world.ended[0];
+        assert_eq!(*ended, pid);
+        assert!(reason.to_string().contains("more in one poll"), "{what}: {reason}");
+    }
 }

@@ -5,7 +5,7 @@ mod full;
 mod lives;
 mod names;
 mod order;
-mod records;
 mod receives;
+mod records;
 mod upgrades;
 mod world;

@@ -13,7 +13,11 @@ use crate::world::{KNOWN, Verdict, World, name_answer};
 type Answers = Rc<RefCell<Vec<NameAnswer>>>;
 
 /// Asks the registrar and notes the answer.
-fn ask(world: &mut World, shard: usize, action: impl Fn(neurath_proto::Ref, Pid) -> Action + Clone + 'static) -> (Pid, Answers) {
+fn ask(
+    world: &mut World,
+    shard: usize,
+    action: impl Fn(neurath_proto::Ref, Pid) -> Action + Clone + 'static,
+) -> (Pid, Answers) {
     let answers = Answers::default();
     let notes = answers.clone();
     let mut asked = None;

@@ -221,3 +221,26 @@ fn a_call_of_a_type_that_is_not_accepted_fails_with_both_types() {
     world.settle();
     assert!(log.borrow().contains("10") && log.borrow().contains("12"), "{log:?}");
 }
+
+#[test]
+fn a_sender_that_accepts_such_notices_is_told_what_was_not_delivered_also_across_shards() {
+    use crate::world::KNOWN;
+    for shards in 1..3 {
+        let mut world = World::new(shards, 4);
+        let picky = world.entry(|| Box::new(|_| Verdict::Wait));
+        let program = world.program(Some(&[NEW]));
+        let target = world.spawn(0, &program, picky);
+        let sender = world.entry(move || {
+            Box::new(move |poll| {
+                if poll.woken.is_none() {
+                    poll.send_as(target, ALIEN, 1).unwrap();
+                }
+                Verdict::Wait
+            })
+        });
+        let program = world.program(Some(&[KNOWN.not_delivered]));
+        let pid = world.spawn((shards - 1) as usize, &program, sender);
+        world.settle();
+        assert_eq!(world.info(pid).unwrap().mailbox, 1, "{shards} shards");
+    }
+}

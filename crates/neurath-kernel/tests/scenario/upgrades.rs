@@ -195,7 +195,10 @@ fn monitors_links_and_names_stay_across_an_upgrade() {
     world.upgrade(pid, &second, 0);
     world.settle();
     let after = world.info(pid).unwrap();
-    assert_eq!((after.pid, &after.names, &after.links, &after.watching), (before.pid, &before.names, &before.links, &before.watching));
+    assert_eq!(
+        (after.pid, &after.names, &after.links, &after.watching),
+        (before.pid, &before.names, &before.links, &before.watching)
+    );
     assert!(after.trap_exit && after.program == "test@2");
     assert_eq!(world.kernel(0).whereis("kept"), Some(pid));
     world.pass(500);

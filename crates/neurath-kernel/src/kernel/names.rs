@@ -1,0 +1,69 @@
+//! Names. Shard 0 keeps them for the whole node; the others ask it.
+//!
+//! Invariant: a name has one owner, and is free when that owner has ended.
+
+use super::*;
+
+impl Kernel {
+    pub(super) fn name(&mut self, signal: Signal) {
+        if self.place.shard != 0 {
+            self.effects.push_back(Effect::ToShard(0, signal));
+            return;
+        }
+        match signal {
+            Signal::Name { request, name, from, reference } => {
+                let owner = self.names.get(&name).copied();
+                let answer = match (request, owner) {
+                    (NameRequest::Register(pid), None) => {
+                        if self.names.len() as u32 >= self.config.names {
+                            NameAnswer::TooMany
+                        } else {
+                            self.names.insert(name.clone(), pid);
+                            self.route(Signal::Named { to: pid, name, from, reference });
+                            return;
+                        }
+                    }
+                    (NameRequest::Register(_) | NameRequest::Whereis, Some(owner)) => NameAnswer::Owner(owner),
+                    (NameRequest::Unregister, Some(owner)) => {
+                        self.names.remove(&name);
+                        self.route(Signal::Unnamed { to: owner, name });
+                        NameAnswer::Done
+                    }
+                    (NameRequest::Unregister | NameRequest::Whereis, None) => NameAnswer::Unknown,
+                };
+                self.answer_name(from, reference, answer);
+            }
+            Signal::NameGone { name, pid } if self.names.get(&name) == Some(&pid) => {
+                self.names.remove(&name);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn answer_name(&mut self, to: Pid, reference: Ref, answer: NameAnswer) {
+        let mut payload = Vec::new();
+        answer.encode(&mut payload);
+        let from = Pid::new(self.place.node, self.place.incarnation, Serial(0));
+        self.route(Signal::Message(Envelope {
+            class: Class::Reply,
+            from,
+            to,
+            epoch: Epoch(0),
+            reference,
+            schema: self.known.name_answer,
+            trace: TraceId(0),
+            payload: Payload::from(payload),
+            attachments: None,
+        }));
+    }
+
+    /// Whose name it is; only shard 0 knows.
+    pub fn whereis(&self, name: &str) -> Option<Pid> {
+        self.names.get(name).copied()
+    }
+
+    /// All names, in order; only shard 0 knows them.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Pid)> {
+        self.names.iter().map(|(name, pid)| (name.as_str(), *pid))
+    }
+}

@@ -1,0 +1,75 @@
+//! Full mailboxes (G10): a send never blocks; the sender waits; cycles of waiting are found and broken.
+
+use super::*;
+
+impl Kernel {
+    pub(super) fn block(&mut self, slot: Slot, target: Pid) {
+        let Some(process) = self.at(slot) else { return };
+        let origin = process.pid;
+        if !process.blocked_on.contains(&target) {
+            process.blocked_on.push(target);
+        }
+        self.hold(origin, Hold::BackPressure, true);
+        self.route(Signal::Probe { to: target, origin, target, hops: 64 });
+    }
+
+    pub(super) fn unblock(&mut self, slot: Slot, target: Pid) {
+        let Some(process) = self.at(slot) else { return };
+        process.blocked_on.retain(|pid| *pid != target);
+        if process.blocked_on.is_empty() {
+            let pid = process.pid;
+            self.hold(pid, Hold::BackPressure, false);
+        }
+    }
+
+    pub(super) fn release_waiters(&mut self, slot: Slot) {
+        let Some(process) = self.at(slot) else { return };
+        let target = process.pid;
+        for to in core::mem::take(&mut process.waiters) {
+            self.route(Signal::Drained { to, target });
+        }
+    }
+
+    pub(super) fn probe(&mut self, slot: Slot, origin: Pid, target: Pid, hops: u32) {
+        let Some(process) = self.at(slot) else { return };
+        let me = process.pid;
+        if me == origin && me != target {
+            if process.blocked_on.contains(&target) {
+                self.break_cycle(slot, target);
+            }
+            return;
+        }
+        let Some(hops) = hops.checked_sub(1) else { return };
+        let next = process.blocked_on.clone();
+        for to in next {
+            self.route(Signal::Probe { to, origin, target, hops });
+        }
+    }
+
+    /// Each waits for the next, and the last for the first: this sender gives up what it sent beyond the limit.
+    pub(super) fn break_cycle(&mut self, slot: Slot, target: Pid) {
+        let Some(process) = self.at(slot) else { return };
+        let from = process.pid;
+        self.route(Signal::Withdraw { to: target, from });
+        self.unblock(slot, target);
+    }
+
+    pub(super) fn withdraw(&mut self, slot: Slot, from: Pid) {
+        let Some(process) = self.at(slot) else { return };
+        let to = process.pid;
+        let Some(port) = &mut process.port else { return };
+        process.waiters.remove(&from);
+        let why = "given up: each process of a cycle waits for the next one's mailbox to drain";
+        for message in port.withdraw(from) {
+            let Message { seq: _, class, from, reference, schema, trace, payload, attachments } = message;
+            let epoch = Epoch(0);
+            let envelope = Envelope { class, from, to, epoch, reference, schema, trace, payload, attachments };
+            if envelope.reference.is_some() {
+                let error = CallError::NotSent(why.to_string());
+                self.route(Signal::CallFailed { to: from, reference: envelope.reference, error });
+            }
+            self.not_delivered(from, to, schema, why);
+            self.refuse(&envelope, why);
+        }
+    }
+}

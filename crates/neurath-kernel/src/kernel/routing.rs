@@ -1,0 +1,199 @@
+//! Where a signal goes: to a process here, to another shard, to another node, to someone outside, or to nobody.
+//!
+//! Invariant: everything for a process that has moved goes through the shard where it was born: one path keeps the order.
+
+use super::*;
+
+/// The process that a signal concerns; the registrar's have none.
+pub(super) fn target(signal: &Signal) -> Option<Pid> {
+    match signal {
+        Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => Some(envelope.to),
+        Signal::CallFailed { to, .. }
+        | Signal::CloseCall { to, .. }
+        | Signal::Link { to, .. }
+        | Signal::Unlink { to, .. }
+        | Signal::Exit { to, .. }
+        | Signal::Kill { to, .. }
+        | Signal::Monitor { to, .. }
+        | Signal::Demonitor { to, .. }
+        | Signal::Down { to, .. }
+        | Signal::Full { to, .. }
+        | Signal::Drained { to, .. }
+        | Signal::Probe { to, .. }
+        | Signal::Withdraw { to, .. }
+        | Signal::NotDelivered { to, .. }
+        | Signal::Named { to, .. }
+        | Signal::Unnamed { to, .. } => Some(*to),
+        Signal::Name { .. } | Signal::NameGone { .. } => None,
+    }
+}
+
+impl Kernel {
+    /// Whether the process was born here.
+    #[inline]
+    pub(super) fn is_here(&self, pid: Pid) -> bool {
+        pid.node == self.place.node
+            && pid.incarnation == self.place.incarnation
+            && (self.place.shards == 1 || pid.serial.0 % u64::from(self.place.shards) == u64::from(self.place.shard))
+    }
+
+    /// Whether a process born here lives on another shard now.
+    pub(super) fn moved_to(&self, pid: Pid) -> Option<u32> {
+        if self.moved.is_empty() { None } else { self.moved.get(&pid.serial).copied() }
+    }
+
+    #[inline]
+    pub(super) fn route_message(&mut self, envelope: Envelope) {
+        let to = envelope.to;
+        if self.is_here(to) && self.moved.is_empty() {
+            self.deliver(envelope);
+        } else {
+            self.route(Signal::Message(envelope));
+        }
+    }
+
+    pub(super) fn route(&mut self, signal: Signal) {
+        let Some(to) = target(&signal) else {
+            self.name(signal);
+            return;
+        };
+        if to.node != self.place.node {
+            self.effects.push_back(Effect::ToNode(to.node, signal));
+            return;
+        }
+        if to.incarnation != self.place.incarnation {
+            self.nobody(signal);
+            return;
+        }
+        // A process that moved is always reached through the shard where it was born: one path keeps the order.
+        let home = (to.serial.0 % u64::from(self.place.shards)) as u32;
+        if home == self.place.shard {
+            match self.moved_to(to) {
+                Some(shard) => self.effects.push_back(Effect::ToShard(shard, signal)),
+                None => self.handle(to, signal),
+            }
+        } else {
+            self.effects.push_back(Effect::ToShard(home, signal));
+        }
+    }
+
+    pub(super) fn handle(&mut self, to: Pid, signal: Signal) {
+        let Some(slot) = self.slot_of(to) else {
+            if self.externals.contains_key(&to.serial) {
+                self.effects.push_back(Effect::ToExternal(to, signal));
+            } else {
+                self.nobody(signal);
+            }
+            return;
+        };
+        let Some(process) = self.at(slot) else { return };
+        if process.port.is_none() {
+            self.defer(slot, signal);
+            return;
+        }
+        match signal {
+            Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => self.deliver_to(slot, envelope),
+            Signal::CallFailed { reference, error, .. } => {
+                if let Some(port) = &mut process.port
+                    && !port.call_failed(reference, &error)
+                {
+                    process.counts.late += 1;
+                }
+                self.settle(slot);
+            }
+            Signal::CloseCall { from, reference, .. } => {
+                if let Some(port) = &mut process.port {
+                    port.close_call(from, reference);
+                }
+            }
+            Signal::Link { from, .. } => {
+                process.links.insert(from);
+            }
+            Signal::Unlink { from, .. } => {
+                process.links.remove(&from);
+            }
+            Signal::Exit { from, reason, linked, .. } => self.exit_signal(slot, from, reason, linked),
+            Signal::Kill { by, .. } => self.end(slot, to, ExitReason::Killed { by }),
+            Signal::Monitor { from, reference, .. } => {
+                process.watchers.insert((from, reference));
+            }
+            Signal::Demonitor { from, reference, .. } => {
+                process.watchers.remove(&(from, reference));
+            }
+            Signal::Down { from, reference, reason, .. } => {
+                if process.watching.remove(&reference).is_some() {
+                    let notice = Down { monitor: reference, pid: from, reason };
+                    self.notify(slot, from, self.known.down, &notice);
+                }
+            }
+            Signal::Full { target, .. } => self.block(slot, target),
+            Signal::Drained { target, .. } => self.unblock(slot, target),
+            Signal::Probe { origin, target, hops, .. } => self.probe(slot, origin, target, hops),
+            Signal::Withdraw { from, .. } => self.withdraw(slot, from),
+            Signal::NotDelivered { target, type_name, reason, .. } => {
+                self.tell_sender(slot, target, type_name, reason);
+            }
+            Signal::Named { name, from, reference, .. } => {
+                process.names.push(name);
+                self.answer_name(from, reference, NameAnswer::Done);
+            }
+            Signal::Unnamed { name, .. } => process.names.retain(|n| *n != name),
+            Signal::Name { .. } | Signal::NameGone { .. } => {}
+        }
+    }
+
+    /// The process is being polled: what comes for it waits, and what cannot wait stops it.
+    pub(super) fn defer(&mut self, slot: Slot, signal: Signal) {
+        let limit = self.config.port.mailbox_messages as usize;
+        let Some(process) = self.at(slot) else { return };
+        let to = process.pid;
+        if let Signal::Kill { by, .. } = signal {
+            process.killed = Some(ExitReason::Killed { by });
+            self.effects.push_back(Effect::Interrupt(slot));
+            return;
+        }
+        let from = match &signal {
+            Signal::Message(envelope) if envelope.class != Class::Reply => Some(envelope.from),
+            _ => None,
+        };
+        process.deferred.push(signal);
+        if let Some(from) = from
+            && process.deferred.len() >= limit
+            && from != to
+            && process.waiters.insert(from)
+        {
+            self.route(Signal::Full { to: from, target: to });
+        }
+    }
+
+    /// There is no such process.
+    pub(super) fn nobody(&mut self, signal: Signal) {
+        match signal {
+            Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => {
+                self.undeliverable += 1;
+                if envelope.class == Class::Reply {
+                    return;
+                }
+                if envelope.reference.is_some() {
+                    let (to, reference) = (envelope.from, envelope.reference);
+                    self.route(Signal::CallFailed { to, reference, error: CallError::Down(ExitReason::NoProcess) });
+                }
+                if !envelope.reference.is_some() && envelope.class != Class::Notice {
+                    self.not_delivered(envelope.from, envelope.to, envelope.schema, "there is no such process");
+                }
+                self.refuse(&envelope, "there is no such process");
+            }
+            Signal::Link { to, from } => {
+                self.route(Signal::Exit { to: from, from: to, reason: ExitReason::NoProcess, linked: true });
+            }
+            Signal::Monitor { to, from, reference } => {
+                self.route(Signal::Down { to: from, from: to, reference, reason: ExitReason::NoProcess });
+            }
+            Signal::Named { to, name, from, reference } => {
+                self.name(Signal::NameGone { name, pid: to });
+                self.answer_name(from, reference, NameAnswer::NoProcess);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What only the kernel does with a port: deliver, wake, sweep.
+
+use super::*;
+
+impl Port {
+    /// The clock that deadlines are counted on.
+    pub fn set_now(&mut self, now: u64) {
+        self.now = now;
+        self.takes = 0;
+        self.self_sends = 0;
+    }
+
+    /// A message has arrived.
+    #[inline]
+    pub(crate) fn deliver(&mut self, envelope: Envelope, types: &dyn Types) {
+        let schema = envelope.schema;
+        let seq = self.mailbox.push(envelope);
+        if !self.waiting.is_empty() {
+            self.offer(seq, schema, types);
+        }
+    }
+
+    pub(super) fn offer(&mut self, seq: u64, schema: SchemaId, types: &dyn Types) {
+        let taker = self.waiting.iter_mut().find(|w| {
+            w.offer == 0 && !w.reference.is_some() && w.after_seq < seq && fit_any(types, &w.readers, schema).is_some()
+        });
+        if let Some(waiting) = taker {
+            waiting.offer = seq;
+            self.ready.push_back(waiting.id);
+        }
+    }
+
+    /// The answer of a call, or of a question to the runtime, has arrived. Whether anyone waited for it.
+    pub(crate) fn answered(&mut self, envelope: Envelope) -> bool {
+        let Some(call) = self.calls.get_mut(&envelope.reference) else { return false };
+        let Call::Open { callee } = *call else { return false };
+        let reference = envelope.reference;
+        let Envelope { class, from, reference: _, schema, trace, payload, attachments, to: _, epoch: _ } = envelope;
+        *call = Call::Answered(Message { seq: 0, class, from, reference, schema, trace, payload, attachments });
+        if callee != from && callee != self.pid {
+            self.push(Action::CloseCall(callee, reference));
+        }
+        self.wake_reference(reference);
+        true
+    }
+
+    /// A call has failed. Whether anyone waited for it.
+    pub(crate) fn call_failed(&mut self, reference: Ref, error: &CallError) -> bool {
+        use neurath_proto::Data;
+        let Some(call) = self.calls.get_mut(&reference) else { return false };
+        if !matches!(call, Call::Open { .. }) {
+            return false;
+        }
+        let mut bytes = Vec::new();
+        error.encode(&mut bytes);
+        *call = Call::Failed(bytes);
+        self.wake_reference(reference);
+        true
+    }
+
+    fn wake_reference(&mut self, reference: Ref) {
+        if let Some(waiting) = self.waiting.iter().find(|w| w.reference == reference) {
+            self.ready.push_back(waiting.id);
+        }
+    }
+
+    /// A timer has fired; whether it had not been cancelled.
+    pub(crate) fn timer_fired(&mut self, timer: Ref) -> bool {
+        self.timers.remove(&timer)
+    }
+
+    /// Notes a timer of a process that was elsewhere before.
+    pub(crate) fn timer_set(&mut self, timer: Ref) {
+        self.timers.insert(timer);
+    }
+
+    /// Wakes the receives whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: u64) {
+        for waiting in &self.waiting {
+            if waiting.deadline <= now && !self.ready.contains(&waiting.id) {
+                self.ready.push_back(waiting.id);
+            }
+        }
+    }
+
+    /// The earliest deadline of all receives that wait; `u64::MAX` if there is none.
+    #[inline]
+    pub(crate) fn deadline(&self) -> u64 {
+        self.waiting.iter().map(|w| w.deadline).min().unwrap_or(u64::MAX)
+    }
+
+    /// Gives back time in which the process was held: its callers' clocks and its own stood still.
+    pub(crate) fn shift_deadlines(&mut self, by: u64) {
+        for waiting in &mut self.waiting {
+            waiting.deadline = waiting.deadline.saturating_add(by);
+        }
+    }
+
+    /// The next receive to wake.
+    #[inline]
+    pub(crate) fn next_ready(&mut self) -> Option<ReceiveId> {
+        // A receive can be woken twice before its turn, and be over by then.
+        while let Some(id) = self.ready.pop_front() {
+            if self.known(id).is_some() {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Whether any receive is to be woken.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether the process is a server between two messages: its one receive says so.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        matches!(self.waiting.as_slice(), [only] if only.between_messages)
+    }
+
+    /// How many receives wait, other than that for `reference`.
+    pub(crate) fn waits_besides(&self, reference: Ref) -> usize {
+        self.waiting.iter().filter(|w| w.reference != reference).count()
+    }
+
+    /// Takes what was asked for in the last poll.
+    #[inline]
+    pub(crate) fn take_outbox(&mut self) -> Vec<Action> {
+        self.outbox_bytes = 0;
+        core::mem::take(&mut self.outbox)
+    }
+
+    /// Gives an emptied outbox back, so that its room is used again.
+    #[inline]
+    pub(crate) fn return_outbox(&mut self, mut outbox: Vec<Action>) {
+        outbox.clear();
+        if self.outbox.is_empty() && outbox.capacity() <= 1024 {
+            self.outbox = outbox;
+        }
+    }
+
+    /// The callers who wait for this process to answer: taken or still in the mailbox, in a fixed order.
+    pub(crate) fn callers(&self) -> Vec<(Pid, Ref)> {
+        let mut callers: Vec<_> = self.open_calls.keys().copied().collect();
+        callers.sort_unstable();
+        let waiting = self.mailbox.in_order().into_iter().filter(|m| m.wants_answer());
+        callers.extend(waiting.map(|m| (m.from, m.reference)));
+        callers
+    }
+
+    /// A caller waits no more.
+    pub(crate) fn close_call(&mut self, from: Pid, reference: Ref) {
+        self.open_calls.remove(&(from, reference));
+    }
+
+    /// Removes the messages that no reader accepts any more.
+    pub(crate) fn sweep(&mut self, accepts: &[SchemaId], types: &dyn Types) -> Vec<Message> {
+        self.mailbox.drain_where(|m| m.class != Class::Notice && fit_any(types, accepts, m.schema).is_none())
+    }
+
+    /// Withdraws what `from` sent beyond the limit, latest first; in order of arrival.
+    pub(crate) fn withdraw(&mut self, from: Pid) -> Vec<Message> {
+        let beyond = self.mailbox.len().saturating_sub(self.limits.mailbox_messages) as usize;
+        let theirs: Vec<u64> = self.mailbox.in_order().iter().filter(|m| m.from == from).map(|m| m.seq).collect();
+        let doomed = &theirs[theirs.len().saturating_sub(beyond.max(1))..];
+        self.mailbox.drain_where(|m| doomed.contains(&m.seq))
+    }
+}
