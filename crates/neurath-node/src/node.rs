@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use neurath_code::store::{ArtifactHash, Binding, ModuleName, ModuleRef, ModuleVersion, PutOptions, Store};
+use neurath_code::store::{ArtifactHash, Binding, GetError, ModuleName, ModuleRef, ModuleVersion, PutOptions, Store};
 use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::plan::{StateRoute, plan_entry};

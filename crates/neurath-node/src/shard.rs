@@ -34,6 +34,9 @@ const TURNS: u32 = 64;
 /// Turns between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 8;
 
+/// Where the result of each process's upgrade goes.
+pub type UpgradeResults = async_mpsc::UnboundedSender<(Pid, Result<(), String>)>;
+
 /// Who has the shard while a guest is polled.
 pub enum Baton {
     /// The guest's own thread.
@@ -97,7 +100,7 @@ pub enum Command {
         /// Which, and to what.
         orders: Vec<(Pid, UpgradeOrder)>,
         /// Where each result goes.
-        done: async_mpsc::UnboundedSender<(Pid, Result<(), String>)>,
+        done: UpgradeResults,
     },
     /// Give up orders that have not begun.
     CancelUpgrade(UpgradeId, Vec<Pid>),
@@ -151,7 +154,7 @@ pub struct Shard {
     running: Slot,
     detached: HashMap<Slot, Arc<AtomicBool>>,
     asked: HashMap<Pid, (Ref, oneshot::Sender<Result<Answer, CallError>>)>,
-    upgrades: HashMap<UpgradeId, async_mpsc::UnboundedSender<(Pid, Result<(), String>)>>,
+    upgrades: HashMap<UpgradeId, UpgradeResults>,
     pub(crate) plans: upgrade::Plans,
     stopped: bool,
 }
@@ -281,7 +284,7 @@ impl Shard {
         let port = guest.port.take();
         let baton = guest.baton.take();
         guest.deadline = None;
-        let Some(port) = port else { return None };
+        let port = port?;
         match baton {
             Some(Baton::Shard(mut shard)) => {
                 shard.put(slot, Some(instance));
