@@ -11,8 +11,8 @@ use crate::shell::Shell;
 
 /// Builds the CLI, and all programs with it.
 pub(crate) fn build(shell: &Shell) -> Result<()> {
-    // The whole workspace, as the tests build it: another selection would have other features, and build wasmtime again.
-    shell.run(&mut shell.cargo("build --release --workspace"))?;
+    // Everything, as the tests build it: another selection would have other features, and build wasmtime again.
+    shell.run(&mut shell.cargo("build --release --workspace --all-targets"))?;
     let guests = shell.guests();
     fs::create_dir_all(&guests).with_context(|| format!("cannot make {}", guests.display()))?;
     for program in programs(shell)? {
