@@ -198,7 +198,7 @@ impl Data for Run {
     }
 
     fn schema(builder: &mut SchemaBuilder) -> Type {
-        builder.structure::<Self>("Run", |_| {})
+        builder.unit_structure::<Self>("Run")
     }
 }
 
@@ -214,6 +214,8 @@ pub fn run<E: Entry, R: Data>(arguments: &E::Arguments) -> Request<R> {
 /// The end of a function's process: whoever asked for the result gets it.
 #[doc(hidden)]
 pub async fn finish<R: Data>(result: R) {
+    // What came while the function ran is seen after the next safe point.
+    crate::receive::flush().await;
     let mut receive = Receive::new().within(std::time::Duration::ZERO);
     let asked = std::future::poll_fn(|context| receive.poll(context, &[TypeTag::of::<Run>()])).await;
     if let Taken::Message(_) = asked {

@@ -25,6 +25,7 @@ impl fmt::Display for RegisterError {
         match self {
             Self::Taken(pid) => write!(f, "the name belongs to {pid}"),
             Self::NoProcess => f.write_str("the process to be named is dead"),
+            Self::TooMany => f.write_str("the node keeps as many names as it may; unregister some, or raise its limit"),
         }
     }
 }
