@@ -157,7 +157,7 @@ impl Client {
             match line {
                 UpgradeLine::Progress { done, total } => progress(done, total),
                 UpgradeLine::Report(report) => return Ok(report),
-                UpgradeLine::Error(error) => return Err(ClientError::Refused { status: 0, error }),
+                UpgradeLine::Error(error) => return Err(ClientError::Refused { status: 200, error }),
             }
         }
         Err(ClientError::Broken(UPGRADE_ENDED.into()))
