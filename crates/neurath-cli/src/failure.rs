@@ -16,7 +16,7 @@ Exit codes:
   1  refused, or failed
   2  the command line is wrong
   3  no node runs on the data directory
-  4  the demo lost, duplicated or reordered messages";
+  4  the demo lost, duplicated or reordered messages, or did not end as it should";
 
 /// The exit codes but 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(crate) enum Exit {
     Failed = 1,
     Usage = 2,
     NoNode = 3,
+    Demo = 4,
 }
 
 /// See the module.
@@ -46,6 +47,11 @@ impl Failure {
 
     pub(crate) fn usage(message: impl ToString) -> Self {
         Self { exit: Exit::Usage, ..Self::new(message) }
+    }
+
+    /// A promise that the demo is there to show was not kept.
+    pub(crate) fn of_demo(self) -> Self {
+        Self { exit: Exit::Demo, ..self }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {

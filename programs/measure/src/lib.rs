@@ -46,6 +46,13 @@ impl Histogram {
         Latency { count, p50_ns: self.quantile(count, 50), p99_ns: self.quantile(count, 99), max_ns: self.longest }
     }
 
+    /// What was counted, so that it can be added up with what others counted: each time in nanoseconds, rounded up to
+    /// its bucket's end or the longest, and how many took it; in order.
+    pub fn counts(&self) -> Vec<(u64, u32)> {
+        let filled = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(at, count)| (upper(at).min(self.longest), *count)).collect()
+    }
+
     fn quantile(&self, count: u64, percent: u64) -> u64 {
         let wanted = (count * percent).div_ceil(100);
         let mut seen = 0;
@@ -103,5 +110,12 @@ mod tests {
         assert_eq!((latency.count, latency.max_ns), (1000, 1_000_000));
         assert!((500_000..=532_000).contains(&latency.p50_ns), "{latency:?}");
         assert!((990_000..=1_000_000).contains(&latency.p99_ns), "{latency:?}");
+    }
+
+    #[test]
+    fn counts_are_whole_and_end_with_the_longest() {
+        let mut histogram = Histogram::new();
+        [3, 3, 1000, 1001, 70_001].into_iter().for_each(|nanos| histogram.count(nanos));
+        assert_eq!(histogram.counts(), [(3, 2), (1023, 2), (70_001, 1)]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use neurath::prelude::*;
 
-use crate::{Histogram, Latency};
+use crate::Histogram;
 
 /// What is said to a client.
 #[derive(Message)]
@@ -18,7 +18,7 @@ pub enum Control {
 }
 
 /// What a client saw.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Message, Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Additions of 1 that were sent.
     pub additions: u64,
@@ -30,8 +30,8 @@ pub struct Seen {
     pub lost: u64,
     /// Reads that did not see an addition sent before them, or less than the read before.
     pub reordered: u64,
-    /// How long reads took.
-    pub latency: Latency,
+    /// How long reads took: times in nanoseconds, and how many took each.
+    pub took: Vec<(u64, u32)>,
 }
 
 /// See the module.
@@ -47,7 +47,7 @@ pub struct Watch {
 impl Watch {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self { seen: Seen::nothing(), histogram: Histogram::new(), sent: 0, last: i64::MIN }
+        Self { seen: Seen::default(), histogram: Histogram::new(), sent: 0, last: i64::MIN }
     }
 
     /// An addition of 1 was sent.
@@ -83,8 +83,8 @@ impl Watch {
             Control::Stop(reply) => (reply, false),
             after 0.secs() => return true,
         };
-        self.seen.latency = std::mem::take(&mut self.histogram).latency();
-        reply.send(std::mem::replace(&mut self.seen, Seen::nothing()));
+        self.seen.took = std::mem::take(&mut self.histogram).counts();
+        reply.send(std::mem::take(&mut self.seen));
         goes_on
     }
 }
@@ -92,13 +92,6 @@ impl Watch {
 impl Default for Watch {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Seen {
-    fn nothing() -> Self {
-        let latency = Latency { count: 0, p50_ns: 0, p99_ns: 0, max_ns: 0 };
-        Self { additions: 0, reads: 0, answered: 0, lost: 0, reordered: 0, latency }
     }
 }
 

@@ -90,6 +90,29 @@ pub async fn play(count: u32, pause_ms: u64) -> Score {
     score
 }
 
+/// A wish to see a game.
+#[derive(Message)]
+pub struct Game {
+    /// How many pings.
+    pub count: u32,
+    /// How long to wait before each.
+    pub pause_ms: u64,
+    /// Who wants the score.
+    pub score: ReplyTo<Score>,
+}
+
+/// Has games played for whoever asks; for those who cannot run functions, such as a command line.
+#[neurath::process(accepts(Game))]
+pub async fn umpire() {
+    loop {
+        let Game { count, pause_ms, score } = recv().await;
+        match play::run(count, pause_ms).await {
+            Ok(played) => score.send(played),
+            Err(error) => error!("a game was not played to its end: {error}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,25 +1,88 @@
-//! `neurath demo`: the main job.
+//! `neurath demo`: the main job. Programs are upgraded under load, and what their clients saw is counted.
+//!
+//! Invariant: whatever was lost, came twice or out of order, or is not as it should be at the end, is a failure with an
+//! exit code of its own.
 
-use std::path::PathBuf;
+mod guests;
+mod picture;
+mod pingpong;
+mod record;
+mod stage;
+mod subject;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
+use self::record::Record;
+use self::stage::Stage;
+use self::subject::Subject;
+use crate::commands::node::{LogFormat, stop_signal, trace};
 use crate::failure::Failure;
+use crate::output::{Bar, note, print, print_json};
 
-/// Upgrade a counter and a ping-pong under load, and count what was lost
+/// Upgrade programs under load, and count what was lost
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  neurath demo\n  neurath demo --seconds 10 --json demo.json")]
+#[command(
+    after_help = "A counter and an account are kept busy by clients of their first version. Both change to a second \
+                  version, and then try a third one, whose converters fail. A server of pings changes at the fifth of \
+                  ten.\n\nExamples:\n  neurath demo\n  neurath demo --seconds 10 --json demo.json"
+)]
 pub(crate) struct Arguments {
-    /// Write the result as one JSON object to a file, or without FILE to standard output
+    /// Write the result as one JSON object to a file, or without FILE to standard output instead of the report
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
     /// How long clients ask
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { json, seconds } = arguments;
-    let _ = (json, seconds);
-    Err(Failure::new("the demo is not in this build"))
+    trace(LogFormat::Text, "error")?;
+    let stop = stop_signal()?;
+    let record = tokio::select! {
+        record = play(Duration::from_secs(arguments.seconds.into())) => record?,
+        () = stop => return Err(Failure::new("the demo was interrupted")),
+    };
+    match &arguments.json {
+        Some(file) if file.as_os_str() == "-" => print_json(&record),
+        file => {
+            print(picture::of(&record));
+            file.as_deref().map_or(Ok(()), |file| write(file, &record))?;
+        }
+    }
+    match record.wrong() {
+        wrong if wrong.is_empty() => Ok(()),
+        wrong => Err(Failure::new(format!("it did not go as it should:\n  {}", wrong.join("\n  "))).of_demo()),
+    }
+}
+
+/// Plays everything on a node of its own.
+async fn play(length: Duration) -> Result<Record, Failure> {
+    let guests = guests::find()?;
+    let dir = tempfile::Builder::new().prefix("neurath-demo-").tempdir();
+    let dir = dir.map_err(|error| Failure::new(format!("no temporary directory: {error}")))?;
+    let bar = Bar::new("compiling the programs");
+    let stage = Stage::start(dir.path(), length, &guests).await?;
+    let (counter, account) = (Subject::counter(), Subject::account());
+    let played = async {
+        tokio::try_join!(subject::play(&stage, &counter), subject::play(&stage, &account), pingpong::play(&stage))
+    };
+    let played = tokio::select! {
+        played = played => played,
+        never = stage.show_progress(&bar) => match never {},
+    };
+    drop(bar);
+    let refused = stage.refused().await;
+    stage.stop();
+    let (counter, account, pingpong) = played?;
+    Ok(Record::new(&stage, [counter, account], pingpong, refused))
+}
+
+fn write(file: &Path, record: &Record) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(record).map_err(Failure::new)? + "\n";
+    std::fs::write(file, text).map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?;
+    note(format!("the result is in {}", file.display()));
+    Ok(())
 }
