@@ -1,7 +1,13 @@
-//! The benchmarks.
+//! The benchmarks: everything they need is provided here; what is measured is in `bench/`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-pub(crate) fn run(_arguments: &[String]) -> Result<()> {
-    bail!("`cargo xtask bench` is not there yet; `cargo xtask demo` measures the pauses at an upgrade")
+use crate::setup::Needs;
+use crate::shell::Shell;
+use crate::{guests, setup};
+
+pub(crate) fn run(shell: &Shell, arguments: &[String]) -> Result<()> {
+    setup::run(shell, Needs { toolchain: true, erlang: true, ..Needs::default() })?;
+    guests::build(shell)?;
+    shell.run(shell.program(shell.built("neurath-bench")).args(arguments))
 }

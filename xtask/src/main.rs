@@ -75,7 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo { arguments } => demo(&shell, &arguments),
         Command::Test { arguments } => ci::test(&shell, &arguments),
         Command::Ci => ci::run(&shell),
-        Command::Bench { arguments } => bench::run(&arguments),
+        Command::Bench { arguments } => bench::run(&shell, &arguments),
         Command::Tidy => tidy::run(&shell),
     }
 }

@@ -40,7 +40,12 @@ impl Shell {
 
     /// The `neurath` binary.
     pub(crate) fn neurath(&self) -> PathBuf {
-        self.target.join("release").join(format!("neurath{}", std::env::consts::EXE_SUFFIX))
+        self.built("neurath")
+    }
+
+    /// A binary of the workspace.
+    pub(crate) fn built(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
     /// A program, to be run in the checkout.

@@ -2,11 +2,13 @@
 
 use neurath::prelude::*;
 
-/// Counts its calls.
+/// Counts what it is asked.
 #[derive(State)]
 pub struct BenchServer {
-    /// How many there were.
-    pub count: u64,
+    /// How many calls there were.
+    pub calls: u64,
+    /// How many casts.
+    pub casts: u64,
     /// Something to carry over.
     pub ballast: Vec<u8>,
     /// How many there were since the upgrade.
@@ -17,11 +19,13 @@ pub struct BenchServer {
 pub mod v1 {
     use neurath::prelude::*;
 
-    /// Counts its calls.
+    /// Counts what it is asked.
     #[derive(State)]
     pub struct BenchServer {
-        /// How many there were.
-        pub count: u64,
+        /// How many calls there were.
+        pub calls: u64,
+        /// How many casts.
+        pub casts: u64,
         /// Something to carry over.
         pub ballast: Vec<u8>,
     }
@@ -30,14 +34,21 @@ pub mod v1 {
 /// Begins the new count.
 #[neurath::converter]
 pub fn from_v1(old: v1::BenchServer) -> BenchServer {
-    BenchServer { count: old.count, ballast: old.ballast, since_upgrade: 0 }
+    let v1::BenchServer { calls, casts, ballast } = old;
+    BenchServer { calls, casts, ballast, since_upgrade: 0 }
 }
+
+/// What it is told.
+#[derive(Message)]
+pub struct Count;
 
 /// What it answers.
 #[derive(Message)]
 pub struct BenchAnswer {
     /// How many calls there were, this one included.
-    pub count: u64,
+    pub calls: u64,
+    /// How many casts.
+    pub casts: u64,
     /// Which version counted.
     pub version: u32,
 }
@@ -46,14 +57,20 @@ pub struct BenchAnswer {
 impl Server for BenchServer {
     type Call = u64;
     type Reply = BenchAnswer;
+    type Cast = Count;
 
     fn init(ballast: u32) -> Self {
-        BenchServer { count: 0, ballast: vec![1; ballast as usize], since_upgrade: 0 }
+        BenchServer { calls: 0, casts: 0, ballast: vec![1; ballast as usize], since_upgrade: 0 }
     }
 
     async fn call(&mut self, _: u64) -> BenchAnswer {
-        self.count += 1;
+        self.calls += 1;
         self.since_upgrade += 1;
-        BenchAnswer { count: self.count, version: 2 }
+        BenchAnswer { calls: self.calls, casts: self.casts, version: 2 }
+    }
+
+    async fn cast(&mut self, _: Count) {
+        self.casts += 1;
+        self.since_upgrade += 1;
     }
 }

@@ -1,15 +1,17 @@
-//! What the benchmarks run. Each measurement is a function: it starts what it needs, measures with its own
-//! clock and answers with what it found, so that the outside adds nothing to the time.
+//! What the benchmarks run. Each job starts what it needs, measures with its own clock and answers with what it
+//! found, so that the outside adds nothing to the time.
 
 use std::time::Instant;
 
 use neurath::prelude::*;
 
 pub mod kernels;
+mod load;
 mod server;
 
+pub use load::{Load, Seen, caller, caster};
 pub use measure::{Histogram, Latency};
-pub use server::{BenchAnswer, BenchServer, Load, Loaded, bench_load, bench_servers};
+pub use server::{BenchAnswer, BenchServer, Count, Order, keeper};
 
 /// How long so many things took.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,41 @@ pub struct Measured {
     pub count: u64,
     /// How long they took together.
     pub nanos: u64,
+}
+
+/// What can be measured.
+#[derive(Message)]
+#[expect(missing_docs, reason = "the functions that do them say it")]
+pub enum Job {
+    RoundTrips { count: u64, payload: u32, reply: ReplyTo<Measured> },
+    RoundTripLatency { count: u64, payload: u32, reply: ReplyTo<Latency> },
+    OneWay { senders: u32, count: u64, window: u32, payload: u32, reply: ReplyTo<Measured> },
+    Ring { size: u32, laps: u64, reply: ReplyTo<Measured> },
+    SpawnExit { count: u64, reply: ReplyTo<Measured> },
+    SpawnExitBatch { count: u64, batch: u32, reply: ReplyTo<Measured> },
+    Idlers { count: u64, reply: ReplyTo<Measured> },
+    Fib { n: u64, reply: ReplyTo<(u64, u64)> },
+    Nbody { steps: u64, reply: ReplyTo<(u64, f64)> },
+    Sha256 { len: u32, reply: ReplyTo<(u64, u32)> },
+}
+
+/// Does one job.
+#[neurath::process(accepts(Job, Return, Drained, Token))]
+pub async fn bench() {
+    match recv().await {
+        Job::RoundTrips { count, payload, reply } => reply.send(round_trips(count, payload).await),
+        Job::RoundTripLatency { count, payload, reply } => reply.send(round_trip_latency(count, payload).await),
+        Job::OneWay { senders, count, window, payload, reply } => {
+            reply.send(one_way(senders, count, window, payload).await);
+        }
+        Job::Ring { size, laps, reply } => reply.send(ring(size, laps).await),
+        Job::SpawnExit { count, reply } => reply.send(spawn_exit(count).await),
+        Job::SpawnExitBatch { count, batch, reply } => reply.send(spawn_exit_batch(count, batch).await),
+        Job::Idlers { count, reply } => reply.send(idlers(count).await),
+        Job::Fib { n, reply } => reply.send(compute_fib(n)),
+        Job::Nbody { steps, reply } => reply.send(compute_nbody(steps)),
+        Job::Sha256 { len, reply } => reply.send(compute_sha256(len)),
+    }
 }
 
 fn measured(count: u64, since: Instant) -> Measured {
@@ -66,8 +103,7 @@ pub async fn echo() {
 }
 
 /// `count` round trips to an echo, one after the other; with `payload` bytes, or with a number if that is 0.
-#[neurath::function]
-pub async fn round_trips(count: u64, payload: u32) -> Measured {
+async fn round_trips(count: u64, payload: u32) -> Measured {
     let echo = echo::spawn();
     let from = self_pid();
     let since = Instant::now();
@@ -92,15 +128,18 @@ pub async fn round_trips(count: u64, payload: u32) -> Measured {
 }
 
 /// The same, each round trip timed by itself.
-#[neurath::function]
-pub async fn round_trip_latency(count: u64) -> Latency {
+async fn round_trip_latency(count: u64, payload: u32) -> Latency {
     let echo = echo::spawn();
     let from = self_pid();
+    let mut bytes = vec![7; payload as usize];
     let mut histogram = Histogram::new();
     for n in 0..count {
         let since = Instant::now();
-        send(echo, Serve::Number { from, n });
-        recv::<Return>().await;
+        send(echo, if payload == 0 { Serve::Number { from, n } } else { Serve::Bytes { from, bytes } });
+        bytes = match recv().await {
+            Return::Bytes(bytes) => bytes,
+            Return::Number(_) => Vec::new(),
+        };
         histogram.count(since.elapsed().as_nanos() as u64);
     }
     kill(echo);
@@ -143,7 +182,7 @@ pub async fn sink(count: u64, parent: Pid) {
     send(parent, Drained);
 }
 
-/// Sends `count` messages, never more than `window` of them unread.
+/// Sends `count` messages, never more than `window` of them unread; with a window of 0, as many as the sink takes.
 #[neurath::process(accepts(More))]
 pub async fn source(sink: Pid, count: u64, window: u32, payload: u32) {
     let bytes = vec![7u8; payload as usize];
@@ -155,7 +194,7 @@ pub async fn source(sink: Pid, count: u64, window: u32, payload: u32) {
             recv::<More>().await;
             credit = window;
         }
-        credit -= 1;
+        credit = credit.saturating_sub(1);
         let item = || if payload == 0 { Flow::Item(n) } else { Flow::Bytes(bytes.clone()) };
         while !send(sink, item()).is_queued() {
             flush().await;
@@ -164,8 +203,7 @@ pub async fn source(sink: Pid, count: u64, window: u32, payload: u32) {
 }
 
 /// `count` messages from `senders` processes to one.
-#[neurath::function]
-pub async fn one_way(senders: u32, count: u64, window: u32, payload: u32) -> Measured {
+async fn one_way(senders: u32, count: u64, window: u32, payload: u32) -> Measured {
     let each = count / u64::from(senders);
     let count = each * u64::from(senders);
     let since = Instant::now();
@@ -196,8 +234,7 @@ pub async fn ring_node(next: Pid) {
 }
 
 /// Sends a token `laps` times round a ring of `size` processes, this one among them.
-#[neurath::function]
-pub async fn ring(size: u32, laps: u64) -> Measured {
+async fn ring(size: u32, laps: u64) -> Measured {
     let mut next = self_pid();
     for _ in 1..size {
         next = ring_node::spawn(next);
@@ -227,8 +264,7 @@ pub async fn idle() {
 }
 
 /// Starts `count` processes, each when the one before has ended.
-#[neurath::function]
-pub async fn spawn_exit(count: u64) -> Measured {
+async fn spawn_exit(count: u64) -> Measured {
     let since = Instant::now();
     for _ in 0..count {
         mayfly::spawn_monitor();
@@ -238,8 +274,7 @@ pub async fn spawn_exit(count: u64) -> Measured {
 }
 
 /// Starts `count` processes, `batch` of them at a time.
-#[neurath::function]
-pub async fn spawn_exit_batch(count: u64, batch: u32) -> Measured {
+async fn spawn_exit_batch(count: u64, batch: u32) -> Measured {
     let since = Instant::now();
     let mut done = 0;
     while done < count {
@@ -255,8 +290,7 @@ pub async fn spawn_exit_batch(count: u64, batch: u32) -> Measured {
 }
 
 /// Starts `count` processes that wait, and says how long that took; they stay.
-#[neurath::function]
-pub async fn idlers(count: u64) -> Measured {
+async fn idlers(count: u64) -> Measured {
     let since = Instant::now();
     for n in 1..=count {
         idle::spawn();
@@ -270,24 +304,21 @@ pub async fn idlers(count: u64) -> Measured {
 // ---- computation ----
 
 /// [`kernels::fib`] of `n`: the time, and the result.
-#[neurath::function]
-pub fn compute_fib(n: u64) -> (u64, u64) {
+fn compute_fib(n: u64) -> (u64, u64) {
     let since = Instant::now();
     let result = kernels::fib(std::hint::black_box(n));
     (since.elapsed().as_nanos() as u64, result)
 }
 
 /// [`kernels::nbody`] for `steps`: the time, and the result.
-#[neurath::function]
-pub fn compute_nbody(steps: u64) -> (u64, f64) {
+fn compute_nbody(steps: u64) -> (u64, f64) {
     let since = Instant::now();
     let result = kernels::nbody(std::hint::black_box(steps));
     (since.elapsed().as_nanos() as u64, result)
 }
 
 /// [`kernels::sha256`] of `len` times the letter a: the time, and the first word of the result.
-#[neurath::function]
-pub fn compute_sha256(len: u32) -> (u64, u32) {
+fn compute_sha256(len: u32) -> (u64, u32) {
     let data = vec![b'a'; len as usize];
     let since = Instant::now();
     let result = kernels::sha256(std::hint::black_box(&data));

@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
         never: &["tokio", "axum"],
     },
     Rule { package: "neurath-cli", may_use: &["neurath-node", "neurath-code", "neurath-proto"], never: &[] },
+    Rule { package: "neurath-bench", may_use: &["neurath-node", "neurath-code"], never: &[] },
     Rule { package: "xtask", may_use: &["neurath-code"], never: &["tokio", "wasmtime"] },
 ];
 
