@@ -353,6 +353,7 @@ impl<H: Host> Parts<H> {
         let state = self.store.data_mut();
         state.ticks = 0;
         state.panicked = false;
+        state.memory_refused = false;
         Ok(())
     }
 
@@ -464,6 +465,10 @@ impl<H: Host> Parts<H> {
         let what = match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string(),
             None => error.to_string(),
+        };
+        let what = match state.memory_refused {
+            true => format!("it wanted more memory than the {} bytes that it may have: {what}", state.memory_bytes_max),
+            false => what,
         };
         let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
         match frames.first() {

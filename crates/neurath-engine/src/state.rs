@@ -22,6 +22,8 @@ pub(crate) struct State<H> {
     pub(crate) ticks: u64,
     /// Bytes that the memory may have.
     pub(crate) memory_bytes_max: usize,
+    /// Whether the guest was refused memory in the present call: what it does then is mostly to abort.
+    pub(crate) memory_refused: bool,
     /// Elements that a table may have.
     pub(crate) table_elements_max: usize,
 }
@@ -36,6 +38,7 @@ impl<H: Host> State<H> {
             panicked: false,
             ticks: 0,
             memory_bytes_max,
+            memory_refused: false,
             table_elements_max,
         };
         let mut store = Store::new(engine, state);
@@ -68,6 +71,7 @@ impl<H: Host> State<H> {
 
 impl<H: Host> ResourceLimiter for State<H> {
     fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.memory_refused |= desired > self.memory_bytes_max;
         Ok(desired <= self.memory_bytes_max)
     }
 

@@ -140,6 +140,17 @@ pub async fn floods_itself(count: u64) {
     exit(Nudge(refused));
 }
 
+/// Gives a process a name that it did not ask for, links itself to it and watches it, for ever.
+#[neurath::process]
+pub async fn clings(to: Pid, name: String) {
+    if let Err(why) = register(&name, to).await {
+        panic!("no name for {to}: {why}");
+    }
+    link(to);
+    monitor(to);
+    sleep(std::time::Duration::MAX).await;
+}
+
 /// Never reads its mailbox.
 #[neurath::process]
 pub async fn deaf() {
