@@ -387,6 +387,7 @@ impl Kernel {
             names: Vec::new(),
             waiters: BTreeSet::new(),
             blocked_on: Vec::new(),
+            unsettled: 0,
             deferred: Vec::new(),
             killed: None,
             upgrade: None,

@@ -191,6 +191,8 @@ pub(crate) struct Process {
     pub(crate) waiters: BTreeSet<Pid>,
     /// Mailboxes that this one waits for.
     pub(crate) blocked_on: Vec<Pid>,
+    /// Messages sent to other shards since it was last known that they had room.
+    pub(crate) unsettled: u32,
     /// What came while the port was away.
     pub(crate) deferred: Vec<Signal>,
     pub(crate) killed: Option<ExitReason>,

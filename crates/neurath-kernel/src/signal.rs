@@ -100,6 +100,13 @@ pub enum Signal {
         /// Why it ended.
         reason: ExitReason,
     },
+    /// The sender is held until its messages so far have arrived and there is room: answered by [`Signal::Drained`].
+    Settle {
+        /// Whose mailbox.
+        to: Pid,
+        /// The sender.
+        from: Pid,
+    },
     /// A mailbox is full: hold the sender back.
     Full {
         /// The sender.

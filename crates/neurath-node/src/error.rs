@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use neurath_code::store::{GetError, IndexError, NameError, OpenError, ParseRefError, PutError, ReadError, RemoveError};
+use neurath_code::store::{
+    GetError, IndexError, NameError, OpenError, ParseRefError, PutError, ReadError, RemoveError,
+};
 use neurath_engine::{CompileError, EngineError, PrepareError};
 use neurath_proto::json::JsonError;
 use neurath_proto::reason::CallError;

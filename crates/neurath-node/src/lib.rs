@@ -23,7 +23,5 @@ pub use config::NodeConfig;
 pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;
-pub use node::{
-    InstallOptions, ModuleInfo, Node, ProcessDetails, UpgradeOptions, UpgradeReport,
-};
+pub use node::{InstallOptions, ModuleInfo, Node, ProcessDetails, UpgradeOptions, UpgradeReport};
 pub use shared::{Death, UpgradeEvent};

@@ -116,7 +116,8 @@ impl Node {
     /// # Errors
     /// The directory is not usable, or another node uses it.
     pub fn start(config: NodeConfig) -> Result<Self, StartError> {
-        std::fs::create_dir_all(&config.data)
+        std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
+            .create(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let store = Store::open(config.data.join("store"))?;
         let identity = begin_life(&config.data)?;

@@ -13,7 +13,12 @@ impl Kernel {
         for action in outbox.drain(..) {
             if let Action::Send(envelope) = action {
                 sent += 1;
+                let to = envelope.to;
+                let elsewhere = envelope.class != Class::Reply && to.node == self.place.node && !self.is_here(to);
                 self.route_message(envelope);
+                if elsewhere {
+                    self.sent_elsewhere(slot, to);
+                }
             } else {
                 self.perform_one(slot, pid, port, action);
             }

@@ -110,6 +110,7 @@ impl Kernel {
             names,
             waiters: waiters.into_iter().collect(),
             blocked_on: Vec::new(),
+            unsettled: 0,
             deferred: Vec::new(),
             killed: None,
             upgrade: None,

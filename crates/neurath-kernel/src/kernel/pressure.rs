@@ -13,10 +13,38 @@ impl Kernel {
         self.route(Signal::Probe { to: target, origin, target, hops: 64 });
     }
 
+    /// A process sends to another shard, which can only say `Full` some polls later: after some messages it is held
+    /// until they have arrived.
+    pub(super) fn sent_elsewhere(&mut self, slot: Slot, target: Pid) {
+        let limit = self.config.port.mailbox_messages / 8;
+        let Some(process) = self.at(slot) else { return };
+        process.unsettled += 1;
+        let from = process.pid;
+        if process.unsettled > limit.max(1) && process.blocked_on.is_empty() {
+            process.blocked_on.push(target);
+            self.hold(from, Hold::BackPressure, true);
+            self.route(Signal::Settle { to: target, from });
+        }
+    }
+
+    /// Everything that `from` had sent has arrived: it goes on if there is room, or when there is.
+    pub(super) fn settle_sender(&mut self, slot: Slot, from: Pid) {
+        let Some(process) = self.at(slot) else { return };
+        let to = process.pid;
+        if process.port.as_ref().is_some_and(|port| port.is_full()) {
+            if process.waiters.insert(from) {
+                self.route(Signal::Full { to: from, target: to });
+            }
+        } else {
+            self.route(Signal::Drained { to: from, target: to });
+        }
+    }
+
     pub(super) fn unblock(&mut self, slot: Slot, target: Pid) {
         let Some(process) = self.at(slot) else { return };
         process.blocked_on.retain(|pid| *pid != target);
         if process.blocked_on.is_empty() {
+            process.unsettled = 0;
             let pid = process.pid;
             self.hold(pid, Hold::BackPressure, false);
         }

@@ -17,6 +17,7 @@ pub(super) fn target(signal: &Signal) -> Option<Pid> {
         | Signal::Monitor { to, .. }
         | Signal::Demonitor { to, .. }
         | Signal::Down { to, .. }
+        | Signal::Settle { to, .. }
         | Signal::Full { to, .. }
         | Signal::Drained { to, .. }
         | Signal::Probe { to, .. }
@@ -79,7 +80,9 @@ impl Kernel {
 
     pub(super) fn handle(&mut self, to: Pid, signal: Signal) {
         let Some(slot) = self.slot_of(to) else {
-            if self.externals.contains_key(&to.serial) {
+            if let Signal::Settle { from, .. } = signal {
+                self.route(Signal::Drained { to: from, target: to });
+            } else if self.externals.contains_key(&to.serial) {
                 self.effects.push_back(Effect::ToExternal(to, signal));
             } else {
                 self.nobody(signal);
@@ -126,6 +129,7 @@ impl Kernel {
                     self.notify(slot, from, self.known.down, &notice);
                 }
             }
+            Signal::Settle { from, .. } => self.settle_sender(slot, from),
             Signal::Full { target, .. } => self.block(slot, target),
             Signal::Drained { target, .. } => self.unblock(slot, target),
             Signal::Probe { origin, target, hops, .. } => self.probe(slot, origin, target, hops),
@@ -189,6 +193,7 @@ impl Kernel {
             Signal::Monitor { to, from, reference } => {
                 self.route(Signal::Down { to: from, from: to, reference, reason: ExitReason::NoProcess });
             }
+            Signal::Settle { to, from } => self.route(Signal::Drained { to: from, target: to }),
             Signal::Named { to, name, from, reference } => {
                 self.name(Signal::NameGone { name, pid: to });
                 self.answer_name(from, reference, NameAnswer::NoProcess);

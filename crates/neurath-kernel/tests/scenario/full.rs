@@ -176,3 +176,27 @@ fn a_guest_that_asks_without_end_by_calls_that_cannot_be_refused_is_ended() {
         assert!(reason.to_string().contains("more in one poll"), "{what}: {reason}");
     }
 }
+
+#[test]
+fn a_sender_on_another_shard_does_not_run_far_ahead_of_a_slow_reader() {
+    for seed in 0..50 {
+        let mut world = World::with(2, seed, PortLimits { mailbox_messages: 100, ..PortLimits::default() });
+        let full = world.run_script(0, |_| Verdict::Wait);
+        // Ready again at once: it is polled as often as it may, before any signal comes back.
+        let mut receive = 0;
+        let sender = world.run_script(1, move |poll| {
+            for n in 0..10 {
+                poll.send(full, n).unwrap();
+            }
+            receive += 1;
+            poll.sleep(receive, 0);
+            poll.look(1_000_000 + receive, &[], 0, u64::MAX, neurath_proto::abi::take_flags::YIELD);
+            Verdict::Wait
+        });
+        world.settle();
+        let info = world.info(full).unwrap();
+        assert!((100..=140).contains(&info.mailbox), "seed {seed}: {}", info.mailbox);
+        assert_eq!(world.info(sender).unwrap().standing, Standing::Held(Hold::BackPressure));
+        assert_eq!(world.kernel(0).refusals().0, 0, "seed {seed}: nothing is refused");
+    }
+}

@@ -99,8 +99,6 @@ async fn a_mailbox_that_is_flooded_from_other_shards_is_bounded_too() {
 }
 
 #[tokio::test]
-#[ignore = "a sender on another shard outruns the word that the mailbox is full, and what goes beyond four times the limit \
-            is refused; run with `cargo test --release -p neurath-node --test guests -- --ignored`"]
 async fn a_reader_on_another_shard_gets_every_message_of_a_flood() {
     const COUNT: u64 = 200_000;
     let world = World::with(&["rogue"]).await;
