@@ -67,7 +67,9 @@ async fn play(length: Duration) -> Result<Record, Failure> {
     let stage = Stage::start(dir.path(), length, &guests).await?;
     let (counter, account) = (Subject::counter(), Subject::account());
     let played = async {
-        tokio::try_join!(subject::play(&stage, &counter), subject::play(&stage, &account), pingpong::play(&stage))
+        let counter = subject::start(&stage, &counter).await?;
+        let account = subject::start(&stage, &account).await?;
+        tokio::try_join!(subject::play(counter), subject::play(account), pingpong::play(&stage))
     };
     let played = tokio::select! {
         played = played => played,

@@ -13,8 +13,8 @@ const NEEDED: [(&str, &[&str]); 3] = [
     ("pingpong", &["1.0.0", "2.0.0"]),
 ];
 
-/// Where the checkout that this program was built from keeps them.
-const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/guests");
+/// The crate of this program, two directories down in the checkout that it was built from.
+const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A module's bytes.
 pub(super) struct Guest {
@@ -24,7 +24,8 @@ pub(super) struct Guest {
 
 /// All that are needed, each package's first version first.
 pub(super) fn find() -> Result<Vec<Guest>, Failure> {
-    let dir = std::env::var_os("NEURATH_GUESTS").map_or_else(|| PathBuf::from(BUILT), PathBuf::from);
+    let checkout = Path::new(CRATE).ancestors().nth(2).unwrap_or(Path::new("."));
+    let dir = std::env::var_os("NEURATH_GUESTS").map_or_else(|| checkout.join("target/guests"), PathBuf::from);
     let mut there = Vec::new();
     for file in modules(&dir)? {
         let wasm = std::fs::read(&file).map_err(|error| missing(&format!("{}: {error}", file.display())))?;

@@ -199,7 +199,7 @@ impl Record {
                 wrong.push(format!("{module}: {version_at_end} runs and answers as {answers_as}, not 2.0.0 as 2"));
             }
             if count.client_shards < 2 {
-                wrong.push(format!("{module}: all clients are on one shard, so no message crossed shards"));
+                wrong.push(format!("{module}: all clients are on one shard"));
             }
         }
         if !self.reset_works {
@@ -332,6 +332,93 @@ impl From<&Latency> for Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn upgrade(module: &str, outcome: Outcome) -> Upgrade {
+        Upgrade {
+            module: module.to_owned(),
+            from: "1.0.0".to_owned(),
+            to: "2.0.0".to_owned(),
+            outcome,
+            pause_us: (&Latency::default()).into(),
+            reads: 0,
+            stood_still_us: 0,
+            at_ms: 0,
+            reason: None,
+            expected: Outcome::Committed,
+        }
+    }
+
+    fn count() -> Count {
+        Count {
+            clients: 4,
+            client_shards: 2,
+            additions: 10,
+            reads: 1,
+            answered: 1,
+            lost: 0,
+            duplicated: 0,
+            reordered: 0,
+            sum_expected: 10,
+            sum_found: 10,
+            version_at_end: "2.0.0".to_owned(),
+            answers_as: 2,
+            steady_us: (&Latency::default()).into(),
+        }
+    }
+
+    fn record() -> Record {
+        Record {
+            seconds: 1.0,
+            shards: 2,
+            sent: 21,
+            answered: 11,
+            lost: 0,
+            duplicated: 0,
+            reordered: 0,
+            refused: 0,
+            sum_expected: 10,
+            sum_found: 10,
+            version_at_end: "2.0.0".to_owned(),
+            reset_works: true,
+            pingpong: Pingpong { pings: 10, pongs: 10, versions: vec![1, 1, 1, 1, 2, 2, 2, 2, 2, 2] },
+            upgrades: vec![upgrade("counter", Outcome::Committed)],
+            subjects: BTreeMap::from([("counter", count())]),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    /// Of a good record, one thing is made bad.
+    #[track_caller]
+    fn check(spoil: impl FnOnce(&mut Record), says: &str) {
+        let mut record = record();
+        assert_eq!(record.wrong(), Vec::<String>::new());
+        spoil(&mut record);
+        let wrong = record.wrong();
+        assert!(wrong.len() == 1 && wrong[0].contains(says), "{wrong:?}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_found() {
+        check(|record| record.lost = 1, "messages lost: 1");
+        check(|record| record.duplicated = 2, "messages duplicated: 2");
+        check(|record| record.reordered = 3, "messages out of order: 3");
+        check(|record| record.refused = 4, "messages refused: 4");
+        check(|record| record.reset_works = false, "`Reset`");
+        check(|record| record.pingpong.pongs = 9, "9 pongs");
+        check(|record| record.pingpong.versions[4] = 1, "[1, 1, 1, 1, 1, 2");
+        check(|record| record.upgrades[0].outcome = Outcome::RolledBack, "rolled back, not committed");
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_subject_is_found() {
+        fn spoilt(spoil: impl FnMut(&mut Count)) -> impl FnOnce(&mut Record) {
+            |record| record.subjects.values_mut().for_each(spoil)
+        }
+        check(spoilt(|count| count.sum_found = 9), "the sum is 9, not 10");
+        check(spoilt(|count| count.version_at_end = "3.0.0".to_owned()), "3.0.0 runs");
+        check(spoilt(|count| count.answers_as = 1), "answers as 1");
+        check(spoilt(|count| count.client_shards = 1), "one shard");
+    }
 
     #[test]
     fn clients_are_added_up_as_if_they_were_one() {

@@ -71,10 +71,24 @@ impl Subject {
     }
 }
 
-/// Plays a subject's part from start to end.
-pub(super) async fn play(stage: &Stage, subject: &Subject) -> Result<Course, Failure> {
+/// Starts a subject and its clients. One subject at a time: what is started in a row is spread evenly over the shards.
+pub(super) async fn start<'s>(stage: &'s Stage, subject: &'s Subject) -> Result<Started<'s>, Failure> {
     let pid = stage.spawn(&subject.at("1.0.0"), subject.entry, subject.arguments.clone()).await?;
     let load = Load::start(stage, subject, pid).await?;
+    Ok(Started { stage, subject, pid, load })
+}
+
+/// A subject that is being asked.
+pub(super) struct Started<'s> {
+    stage: &'s Stage,
+    subject: &'s Subject,
+    pid: Pid,
+    load: Load<'s>,
+}
+
+/// Plays a subject's part to the end.
+pub(super) async fn play(started: Started<'_>) -> Result<Course, Failure> {
+    let Started { stage, subject, pid, load } = started;
     let mut samples = Vec::new();
     let course = tokio::select! {
         course = change(stage, subject, pid, load) => course?,
