@@ -3,7 +3,7 @@
 //! The `neurath` binary builds them, as it does for users; here is only which ones there are.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -32,24 +32,31 @@ pub(crate) fn build(shell: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// The directories of the programs, in order.
+/// The directories of the programs, in order. A library that programs share is none: it makes no module.
 fn programs(shell: &Shell) -> Result<Vec<PathBuf>> {
     let dir = shell.root().join("programs");
     let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let mut programs: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").is_file()).collect();
+    let mut programs = Vec::new();
+    for program in entries.flatten().map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").is_file()) {
+        if manifest_text(&program)?.contains("\"cdylib\"") {
+            programs.push(program);
+        }
+    }
     programs.sort();
     Ok(programs)
+}
+
+fn manifest_text(program: &Path) -> Result<String> {
+    let manifest = program.join("Cargo.toml");
+    fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))
 }
 
 /// The manifests of the workspaces that the programs form: one, and a later version of a package its own.
 pub(crate) fn workspaces(shell: &Shell) -> Result<Vec<PathBuf>> {
     let mut manifests = vec![shell.root().join("programs/Cargo.toml")];
     for program in programs(shell)? {
-        let manifest = program.join("Cargo.toml");
-        let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
-        if text.lines().any(|line| line.trim() == "[workspace]") {
-            manifests.push(manifest);
+        if manifest_text(&program)?.lines().any(|line| line.trim() == "[workspace]") {
+            manifests.push(program.join("Cargo.toml"));
         }
     }
     Ok(manifests)
