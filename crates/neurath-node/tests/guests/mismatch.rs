@@ -10,9 +10,9 @@ async fn a_call_of_a_type_that_is_not_taken_is_answered_with_both_names() {
     let server = world.spawn("bench", "bench_server", json!([0])).await;
     let teller = world.spawn("account", "teller", json!([server.to_string(), 0])).await;
     let error = world.logged(teller, "has no answer").await;
-    assert!(error.contains("`Ask`") && error.contains("`u64`"), "{error}");
+    assert!(error.contains("`Ask`") && error.contains("`u64 | Count`"), "{error}");
     world.kill(teller).await;
-    assert_eq!(world.call(server, json!(0)).await, json!({"count": 1, "version": 1}), "nothing ran");
+    assert_eq!(world.call(server, json!(0)).await, json!({"calls": 1, "casts": 0, "version": 1}), "nothing ran");
     assert!(world.info(server).await.info.counts.refused > 0);
 }
 
@@ -31,7 +31,7 @@ async fn a_question_with_a_reply_to_of_a_type_that_is_not_taken_is_answered_with
 async fn an_answer_of_a_type_that_is_not_expected_is_an_error_with_both_names() {
     let world = World::with(&["rogue", "bench"]).await;
     let fragile = world.spawn("rogue", "fragile", json!([0])).await;
-    let load = world.spawn("bench", "bench_load", json!([[fragile.to_string()]])).await;
+    let load = world.spawn("bench", "caller", json!([fragile.to_string()])).await;
     let error = world.logged(load, "cannot be read").await;
     assert!(error.contains("`u64`") && error.contains("`BenchAnswer`"), "{error}");
     world.kill(load).await;

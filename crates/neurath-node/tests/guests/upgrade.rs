@@ -174,14 +174,14 @@ async fn an_upgrade_that_nobody_could_take_leaves_the_old_version_current() {
 async fn a_refused_plan_touches_nothing() {
     let world = World::with(&["bench-v2", "bench"]).await;
     let server = world.spawn("bench@2.0.0", "bench_server", json!([100])).await;
-    assert_eq!(world.call(server, json!(0)).await, json!({"count": 1, "version": 2}));
+    assert_eq!(world.call(server, json!(0)).await, json!({"calls": 1, "casts": 0, "version": 2}));
 
     let refused = world.node.upgrade("bench@1.0.0", plainly()).await.unwrap_err();
     assert!(matches!(refused, NodeError::PlanRefused { .. }), "{refused}");
     let text = refused.to_string();
     assert!(text.contains("bench@2.0.0 bench_server") && text.contains("since_upgrade"), "{text}");
 
-    assert_eq!(world.call(server, json!(0)).await, json!({"count": 2, "version": 2}));
+    assert_eq!(world.call(server, json!(0)).await, json!({"calls": 2, "casts": 0, "version": 2}));
     let info = world.info(server).await.info;
     assert_eq!((info.program.as_str(), info.counts.upgrades, info.counts.rollbacks), ("bench@2.0.0", 0, 0));
     assert_eq!(world.node.upgrade_counts(), (0, 0));
