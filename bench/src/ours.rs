@@ -135,7 +135,8 @@ impl Ours {
     async fn idle(&self, count: u64) -> Result<()> {
         let before = (resident_bytes()?, mappings()?);
         self.measured(json!({ "Idlers": { "count": count } })).await?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // As long as it takes until those that only wait hibernate.
+        tokio::time::sleep(Duration::from_secs(5)).await;
         print("value", (resident_bytes()? - before.0) / count as f64);
         print("mappings", mappings()? - before.1);
         let live = self.node.processes().await.len() as u64;

@@ -9,5 +9,7 @@ use crate::{guests, setup};
 pub(crate) fn run(shell: &Shell, arguments: &[String]) -> Result<()> {
     setup::run(shell, Needs { toolchain: true, erlang: true, ..Needs::default() })?;
     guests::build(shell)?;
-    shell.run(shell.program(shell.built("neurath-bench")).args(arguments))
+    // What is measured is what is installed: see the profile in `Cargo.toml`.
+    shell.run(&mut shell.cargo("build --profile dist -p neurath-bench"))?;
+    shell.run(shell.program(shell.target().join("dist/neurath-bench")).args(arguments))
 }

@@ -191,7 +191,7 @@ fn main() {
         instance.recycle();
     });
     per("spawn, start, drop (no pool)", 20_000, || {
-        module.drop_idle();
+        module.set_keeps_idle(false);
         let mut instance = Instance::new(&module, Busy::default()).expect("room");
         instance.start_entry(EntryIndex(0), &[], StartMode::Fresh).expect("starts");
     });

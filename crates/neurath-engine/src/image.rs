@@ -25,6 +25,7 @@
 use thiserror::Error;
 use wasmtime::Val;
 
+use crate::instance::InstanceError;
 use crate::pagemap::PAGE;
 
 const MAGIC: [u8; 4] = *b"NRIM";
@@ -99,6 +100,9 @@ pub enum ImageError {
         /// What else it changes.
         state: String,
     },
+    /// There is no room for an instance.
+    #[error(transparent)]
+    NoRoom(InstanceError),
     /// The instance is in the middle of something, or had a fault.
     #[error("the instance has had a fault, so there is no safe point to capture")]
     Unusable,

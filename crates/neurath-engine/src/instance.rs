@@ -48,9 +48,16 @@ pub(crate) struct Parts<H: Host> {
 impl<H: Host> Instance<H> {
     /// A fresh instance of `module`; an idle one if there is one.
     pub fn new(module: &Arc<Module<H>>, host: H) -> Result<Self, InstanceError> {
+        Self::new_or_back(module, host).map_err(|(_, error)| error)
+    }
+
+    fn new_or_back(module: &Arc<Module<H>>, host: H) -> Result<Self, (H, InstanceError)> {
         let mut parts = match module.take_idle() {
             Some(parts) => parts,
-            None => Parts::fresh(module)?,
+            None => match Parts::fresh(module) {
+                Ok(parts) => parts,
+                Err(error) => return Err((host, error)),
+            },
         };
         let state = parts.store.data_mut();
         state.host = Some(host);
@@ -159,7 +166,45 @@ impl<H: Host> Instance<H> {
 
     /// Makes the instance what it was when the image was captured.
     pub fn restore(&mut self, image: &Image) -> Result<(), ImageError> {
-        let (parts, module) = (&mut self.parts, &self.module);
+        self.check(image)?;
+        self.parts.usable = false;
+        if !self.parts.reset(&self.module) {
+            return Err(ImageError::Unusable);
+        }
+        self.parts.apply(&self.module.initial, image)
+    }
+
+    /// Ends the instance, which lives on in its image: [`Instance::resume`] makes the same again of both.
+    ///
+    /// # Errors
+    /// The instance as it was, if it cannot be captured.
+    #[expect(clippy::result_large_err, reason = "what fails is given back, and seldom fails")]
+    pub fn suspend(mut self) -> Result<(Image, H), (Self, ImageError)> {
+        match self.capture() {
+            Ok(image) => Ok((image, self.recycle())),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// A new instance that goes on where the image was captured.
+    ///
+    /// # Errors
+    /// The host again, and why not.
+    pub fn resume(module: &Arc<Module<H>>, host: H, image: &Image) -> Result<Self, (H, ImageError)> {
+        let mut instance = match Self::new_or_back(module, host) {
+            Ok(instance) => instance,
+            Err((host, error)) => return Err((host, ImageError::NoRoom(error))),
+        };
+        let done = instance.check(image).and_then(|()| instance.parts.apply(&module.initial, image));
+        match done {
+            Ok(()) => Ok(instance),
+            Err(error) => Err((instance.recycle(), error)),
+        }
+    }
+
+    /// Whether the image is one of this module, and not too large for this instance.
+    fn check(&self, image: &Image) -> Result<(), ImageError> {
+        let module = &self.module;
         check_hidden(module)?;
         if *image.module() != module.hash {
             return Err(ImageError::Module { found: *image.module(), expected: module.hash });
@@ -170,30 +215,10 @@ impl<H: Host> Instance<H> {
         if !types_agree {
             return Err(ImageError::Malformed { reason: "its globals are not those of the module", at: 44 });
         }
-        let limit = parts.store.data().memory_bytes_max;
-        let refused = ImageError::Memory { found: image.memory_bytes(), limit };
+        let limit = self.parts.store.data().memory_bytes_max;
         if !(initial.memory_bytes..=limit).contains(&image.memory_bytes()) {
-            return Err(refused);
+            return Err(ImageError::Memory { found: image.memory_bytes(), limit });
         }
-        parts.usable = false;
-        if !parts.reset(module) {
-            return Err(ImageError::Unusable);
-        }
-        let more = (image.memory_bytes() - initial.memory_bytes) / WASM_PAGE;
-        if parts.memory.grow(&mut parts.store, more as u64).is_err() {
-            return Err(refused);
-        }
-        let memory = parts.memory.data_mut(&mut parts.store);
-        for span in image.spans() {
-            let at = span.page as usize * PAGE + span.from;
-            if let Some(room) = memory.get_mut(at..at + span.bytes.len()) {
-                room.copy_from_slice(span.bytes);
-            }
-        }
-        if !parts.set_globals(image.globals()) {
-            return Err(ImageError::Unusable);
-        }
-        parts.usable = true;
         Ok(())
     }
 
@@ -341,6 +366,28 @@ impl<H: Host> Parts<H> {
         self.usable =
             told && self.memory.data_size(&self.store) == initial.memory_bytes && self.set_globals(&initial.globals);
         self.usable
+    }
+
+    /// Makes an instance with the module's initial image what it was when the image was captured.
+    fn apply(&mut self, initial: &InitialImage, image: &Image) -> Result<(), ImageError> {
+        self.usable = false;
+        let more = (image.memory_bytes() - initial.memory_bytes) / WASM_PAGE;
+        if self.memory.grow(&mut self.store, more as u64).is_err() {
+            let limit = self.store.data().memory_bytes_max;
+            return Err(ImageError::Memory { found: image.memory_bytes(), limit });
+        }
+        let memory = self.memory.data_mut(&mut self.store);
+        for span in image.spans() {
+            let at = span.page as usize * PAGE + span.from;
+            if let Some(room) = memory.get_mut(at..at + span.bytes.len()) {
+                room.copy_from_slice(span.bytes);
+            }
+        }
+        if !self.set_globals(image.globals()) {
+            return Err(ImageError::Unusable);
+        }
+        self.usable = true;
+        Ok(())
     }
 
     /// Prepares a call: time begins anew.

@@ -4,6 +4,7 @@
 //! instance is equal to a fresh one, to the byte.
 
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use neurath_proto::abi::export;
@@ -79,6 +80,7 @@ pub struct Module<H: Host> {
     manifest: Manifest,
     origin: Origin,
     idle: Mutex<Vec<Parts<H>>>,
+    keeps_idle: AtomicBool,
 }
 
 /// Where the exports are.
@@ -148,6 +150,7 @@ impl Engine {
             manifest,
             origin,
             idle: Mutex::default(),
+            keeps_idle: AtomicBool::new(true),
         };
         let mut first = Parts::instantiate(&module)?;
         let before = first.look(&module);
@@ -239,10 +242,14 @@ impl<H: Host> Module<H> {
         self.lock().len()
     }
 
-    /// Lets go of the idle instances; for a module that is not the newest any more.
-    pub fn drop_idle(&self) {
-        let idle = std::mem::take(&mut *self.lock());
-        drop(idle);
+    /// Whether instances that end are kept for the next spawn, as they are at first. Without, the idle ones go: that is
+    /// for a module that is not the newest any more.
+    pub fn set_keeps_idle(&self, keeps: bool) {
+        self.keeps_idle.store(keeps, Ordering::Relaxed);
+        if !keeps {
+            let idle = std::mem::take(&mut *self.lock());
+            drop(idle);
+        }
     }
 
     pub(crate) fn take_idle(&self) -> Option<Parts<H>> {
@@ -252,7 +259,11 @@ impl<H: Host> Module<H> {
     /// Keeps an instance for the next spawn if it can be made equal to a fresh one.
     pub(crate) fn keep(&self, mut parts: Parts<H>) {
         let max = self.engine.0.config.idle_instances_max;
-        if self.hidden_state.is_some() || self.idle() >= max || !parts.reset(self) {
+        if !self.keeps_idle.load(Ordering::Relaxed)
+            || self.hidden_state.is_some()
+            || self.idle() >= max
+            || !parts.reset(self)
+        {
             return;
         }
         let mut idle = self.lock();

@@ -4,6 +4,9 @@
 //! one for each size class, and each region into slots. A memory that outgrows its slot is copied to
 //! one of the next class. Which guest owns a slot is not known here.
 //!
+//! Some slots that come back stay resident, and are wiped when they are handed out again: giving pages
+//! to the kernel and getting them back costs several times as much, and disturbs every other thread.
+//!
 //! Invariant: a slot that is handed out reads as zero throughout, and belongs to one memory.
 
 use std::ops::Range;
@@ -20,6 +23,9 @@ const CLASSES: [usize; 6] = [256 << 10, 2 << 20, 16 << 20, 128 << 20, 1 << 30, 4
 /// Parts of the mapping: one region for each class, one for the table of sizes, one spare.
 const REGIONS: usize = 8;
 const SIZES_REGION: usize = CLASSES.len();
+
+/// Slots of the smallest class that stay resident after use.
+const WARM_MAX: usize = 256;
 
 /// A mapping smaller than this is not worth having.
 const MAPPING_BYTES_MIN: usize = 1 << 30;
@@ -52,6 +58,8 @@ struct FreeList {
     fresh: usize,
     /// Slots that came back; they are zero.
     back: Vec<u32>,
+    /// Slots that came back as they were.
+    warm: Vec<u32>,
 }
 
 /// A slot: class and index.
@@ -113,39 +121,41 @@ impl Slots {
         {
             return false;
         }
+        self.wipe(slot, pages);
+        self.size(slot).store(bytes, Ordering::Relaxed);
+        true
+    }
+
+    /// Makes a slot zero except for the given pages.
+    fn wipe(&self, slot: Slot, pages: &[(u32, Box<[u8; PAGE]>)]) {
+        let base = self.address(slot);
         let start = base as usize;
         let used = self.size(slot).load(Ordering::Relaxed);
         let mut touched = TouchedPages::default();
         self.pagemap.touched(start..start + used.next_multiple_of(PAGE), |run| touched.add(run));
         let copy = |page: u32, content: &[u8; PAGE]| {
-            // SAFETY: all page numbers are within `bytes`, so within the slot, which is the caller's.
+            // SAFETY: the callers give pages within the slot, which is theirs.
             unsafe { std::ptr::copy_nonoverlapping(content.as_ptr(), base.add(page as usize * PAGE), PAGE) };
         };
-        match touched.runs() {
-            Some(runs) => {
-                let mut pages = pages.iter().peekable();
-                for run in runs {
-                    let run = ((run.start - start) / PAGE) as u32..((run.end - start) / PAGE) as u32;
-                    for page in run {
-                        while let Some((n, content)) = pages.next_if(|(n, _)| *n < page) {
-                            copy(*n, content);
-                        }
-                        match pages.next_if(|(n, _)| *n == page) {
-                            Some((_, content)) => copy(page, content),
-                            // SAFETY: the page is in the reported range, which lies in the slot.
-                            None => unsafe { std::ptr::write_bytes(base.add(page as usize * PAGE), 0, PAGE) },
-                        }
-                    }
+        let Some(runs) = touched.runs() else {
+            self.discard(slot);
+            return pages.iter().for_each(|(page, content)| copy(*page, content));
+        };
+        let mut pages = pages.iter().peekable();
+        for run in runs {
+            let run = ((run.start - start) / PAGE) as u32..((run.end - start) / PAGE) as u32;
+            for page in run {
+                while let Some((n, content)) = pages.next_if(|(n, _)| *n < page) {
+                    copy(*n, content);
                 }
-                pages.for_each(|(page, content)| copy(*page, content));
-            }
-            None => {
-                self.discard(slot);
-                pages.iter().for_each(|(page, content)| copy(*page, content));
+                match pages.next_if(|(n, _)| *n == page) {
+                    Some((_, content)) => copy(page, content),
+                    // SAFETY: the page is in the reported range, which lies in the slot.
+                    None => unsafe { std::ptr::write_bytes(base.add(page as usize * PAGE), 0, PAGE) },
+                }
             }
         }
-        self.size(slot).store(bytes, Ordering::Relaxed);
-        true
+        pages.for_each(|(page, content)| copy(*page, content));
     }
 
     /// Calls `found` with each run of pages (numbers) of the memory at `base` that may differ from zero.
@@ -165,7 +175,7 @@ impl Slots {
     pub(crate) fn in_use(&self) -> usize {
         let used = |class: &Class| {
             let free = lock(&class.free);
-            free.fresh - free.back.len()
+            free.fresh - free.back.len() - free.warm.len()
         };
         self.classes.iter().map(used).sum()
     }
@@ -174,7 +184,8 @@ impl Slots {
         let fits = self.classes.iter().enumerate().filter(|(_, class)| class.bytes >= bytes);
         for (class, of) in fits {
             let mut free = lock(&of.free);
-            let index = match free.back.pop() {
+            let warm = free.warm.pop();
+            let index = match warm.or_else(|| free.back.pop()) {
                 Some(index) => index as usize,
                 None if free.fresh < of.count => {
                     free.fresh += 1;
@@ -182,7 +193,11 @@ impl Slots {
                 }
                 None => continue,
             };
+            drop(free);
             let slot = Slot { class, index };
+            if warm.is_some() {
+                self.wipe(slot, &[]);
+            }
             self.size(slot).store(bytes, Ordering::Relaxed);
             return Some(slot);
         }
@@ -190,6 +205,13 @@ impl Slots {
     }
 
     fn give_back(&self, slot: Slot) {
+        if slot.class == 0 && self.pagemap.sees() {
+            let mut free = lock(&self.classes[0].free);
+            if free.warm.len() < WARM_MAX {
+                free.warm.push(slot.index as u32);
+                return;
+            }
+        }
         self.discard(slot);
         lock(&self.classes[slot.class].free).back.push(slot.index as u32);
     }

@@ -73,7 +73,7 @@ fn no_byte_of_one_process_is_seen_by_the_next() {
         let mut spy = new(&module);
         spy.poll(ReceiveId(0)).expect("polls");
         drop(spy);
-        module.drop_idle();
+        module.set_keeps_idle(false);
         let other = compile(&engine, &artifact(&guest(&SPY.replace("initial data", "............"))));
         let fresh = seen(&mut new(&other));
         assert_eq!(seen(&mut new(&other)), fresh);

@@ -17,6 +17,7 @@ use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Pid, Ref, Serial};
+use smallvec::SmallVec;
 
 use crate::action::Action;
 use crate::hash::IdMap;
@@ -89,7 +90,7 @@ impl Serials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Waiting {
     id: ReceiveId,
-    readers: Vec<SchemaId>,
+    readers: SmallVec<[SchemaId; 4]>,
     reference: Ref,
     after_seq: u64,
     /// Nanoseconds on the kernel's clock; `u64::MAX` is never.
@@ -479,7 +480,7 @@ impl Port {
                 let at = self.waiting.partition_point(|w| w.id < look.receive);
                 let waiting = Waiting {
                     id: look.receive,
-                    readers: look.readers.to_vec(),
+                    readers: SmallVec::from_slice(look.readers),
                     reference: look.reference,
                     after_seq: look.after_seq,
                     deadline,

@@ -224,10 +224,18 @@ impl Catalog {
     /// Makes a version current; what was before.
     pub fn set_current(&self, package: &str, program: Option<Arc<Program>>) -> Option<Arc<Program>> {
         let mut inner = self.lock();
-        match program {
-            Some(program) => inner.current.insert(package.to_owned(), program),
-            None => inner.current.remove(package),
+        let (code, before) = match program {
+            Some(program) => {
+                loaded(&program).module.set_keeps_idle(true);
+                (Some(program.code), inner.current.insert(package.to_owned(), program))
+            }
+            None => (None, inner.current.remove(package)),
+        };
+        drop(inner);
+        if let Some(before) = before.as_ref().filter(|before| Some(before.code) != code) {
+            loaded(before).module.set_keeps_idle(false);
         }
+        before
     }
 
     /// What is loaded, by name.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use neurath_kernel::KernelConfig;
 
+pub use crate::bodies::Hibernation;
+
 /// Everything that can be set. Only the path has no default.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -16,6 +18,8 @@ pub struct NodeConfig {
     pub kernel: KernelConfig,
     /// Bytes of linear memory that a process may have.
     pub memory_bytes: u64,
+    /// When processes that wait are kept as images.
+    pub hibernation: Hibernation,
     /// How long converting and starting may take for one process.
     pub upgrade_time: Duration,
     /// How long an `upgrade` waits for servers that are in the middle of a message.
@@ -34,6 +38,7 @@ impl NodeConfig {
             shards: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
             kernel: KernelConfig::default(),
             memory_bytes: 64 << 20,
+            hibernation: Hibernation::default(),
             upgrade_time: Duration::from_secs(5),
             upgrade_patience: Duration::from_secs(10),
             detached_max: 64,

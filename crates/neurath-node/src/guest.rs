@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use neurath_engine::{Clock, Host, Stop, Taken};
 use neurath_kernel::action::Action;
@@ -24,8 +24,9 @@ use crate::shard::{Baton, Shard};
 
 /// Entries and names that a guest gives are at most this long.
 const NAME_MAX: usize = 256;
-/// Ticks (milliseconds) after which a poll loses its shard to another thread.
-const SLICE_TICKS: u64 = 2;
+/// Processor time after which a poll loses its shard to another thread, counted from its first tick: a thread that the
+/// system did not let run is not the guest's fault.
+const SLICE: Duration = Duration::from_millis(1);
 /// A schema that a guest declares may have this many bytes.
 const SCHEMA_MAX: usize = 1 << 16;
 
@@ -45,13 +46,35 @@ pub struct Guest {
     pub panic: Option<(String, String)>,
     /// When the present turn must be over, if it must.
     pub deadline: Option<Instant>,
+    /// Processor time of this thread when the guest was first found to run on.
+    overrun_since: Duration,
     taken: Option<Message>,
     scratch: Vec<u8>,
     random: Option<Box<ChaCha20Rng>>,
     line: Vec<u8>,
 }
 
+/// What is kept of a host while its process hibernates.
+pub struct Dormant {
+    /// The module version that the process runs.
+    pub loaded: Arc<Loaded>,
+    random: Option<Box<ChaCha20Rng>>,
+    line: Vec<u8>,
+}
+
 impl Guest {
+    /// The host of a process that woke up.
+    pub fn wake(dormant: Dormant) -> Self {
+        let Dormant { loaded, random, line } = dormant;
+        Self { random, line, ..Self::new(loaded) }
+    }
+
+    /// What must be kept of it between two polls.
+    pub fn into_dormant(self) -> Dormant {
+        let Self { loaded, random, line, .. } = self;
+        Dormant { loaded, random, line }
+    }
+
     /// A host for an instance of this module version.
     pub fn new(loaded: Arc<Loaded>) -> Self {
         Self {
@@ -62,6 +85,7 @@ impl Guest {
             failure: None,
             panic: None,
             deadline: None,
+            overrun_since: Duration::ZERO,
             taken: None,
             scratch: Vec::new(),
             random: None,
@@ -115,7 +139,7 @@ impl Guest {
         look: bool,
         room: usize,
     ) -> Option<Found2> {
-        let types = self.loaded.types.clone();
+        let types = &self.loaded.types;
         let port = self.port.as_deref_mut()?;
         let message = port.message(seq)?;
         let convert = fit == Fit::Convert;
@@ -142,7 +166,7 @@ impl Guest {
     }
 
     fn answer(&mut self, reference: Ref, reader: SchemaId, fit: Fit, room: usize) -> Found2 {
-        let types = self.loaded.types.clone();
+        let types = &self.loaded.types;
         let Some(port) = self.port.as_deref_mut() else { return Found2::Failed };
         let Some(message) = port.answer(reference) else { return Found2::Failed };
         if fit == Fit::Same {
@@ -271,17 +295,15 @@ impl Host for Guest {
     }
 
     fn accept(&mut self, receive: ReceiveId, seq: u64) -> bool {
-        let types = self.loaded.types.clone();
         let Some(port) = self.port.as_deref_mut() else { return false };
         let taken = port.take(seq).is_some();
-        port.cancel(receive, &*types);
+        port.cancel(receive, &*self.loaded.types);
         taken
     }
 
     fn cancel(&mut self, receive: ReceiveId) {
-        let types = self.loaded.types.clone();
         if let Some(port) = self.port.as_deref_mut() {
-            port.cancel(receive, &*types);
+            port.cancel(receive, &*self.loaded.types);
         }
     }
 
@@ -416,10 +438,15 @@ impl Host for Guest {
         {
             return Err(Stop("it took longer than an upgrade may".into()));
         }
-        if ticks < SLICE_TICKS {
+        if ticks == 1 {
+            self.overrun_since = processor_time();
             return Ok(());
         }
         match self.baton.take() {
+            Some(baton @ Baton::Shard(_)) if processor_time() < self.overrun_since + SLICE => {
+                self.baton = Some(baton);
+                Ok(())
+            }
             Some(Baton::Shard(shard)) => match Shard::hand_over(shard) {
                 Ok(gone) => {
                     self.baton = Some(gone);
@@ -452,6 +479,14 @@ impl Guest {
         let name = shortened(name).to_owned();
         self.port.as_deref_mut().map_or(Ref::NONE, |port| port.ask(|reference| action(name, reference)))
     }
+}
+
+/// Processor time that this thread has used.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live `timespec`, and every Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// A guest's text, cut to what a name may have.

@@ -3,6 +3,7 @@
 //! It drives the kernel with threads and clocks. It never knows terminals or argument parsing.
 
 pub mod api;
+mod bodies;
 mod builder;
 mod catalog;
 mod config;
@@ -17,9 +18,10 @@ mod shared;
 mod types;
 mod upgrade;
 
+pub use bodies::Footprint;
 pub use builder::{Builder, BuilderError, Built, manifest_of};
 pub use catalog::LoadedInfo;
-pub use config::NodeConfig;
+pub use config::{Hibernation, NodeConfig};
 pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;

@@ -620,11 +620,13 @@ impl Node {
         let mut cancelled = false;
         while !open.is_empty() {
             match tokio::time::timeout_at(deadline, results.recv()).await {
-                Ok(Some((pid, result))) => {
-                    open.remove(&pid);
-                    match result {
-                        Ok(()) => report.committed.push(pid),
-                        Err(why) => report.rolled_back.push((pid, why)),
+                Ok(Some(results)) => {
+                    for (pid, result) in results {
+                        open.remove(&pid);
+                        match result {
+                            Ok(()) => report.committed.push(pid),
+                            Err(why) => report.rolled_back.push((pid, why)),
+                        }
                     }
                     progress(total - open.len(), total);
                 }

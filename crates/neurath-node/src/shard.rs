@@ -7,13 +7,13 @@
 //! Invariant: effects are dealt with before the next turn is taken, so a slot's instance is gone before the slot is
 //! used again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use neurath_engine::{EntryIndex, Fault, Instance, Stop};
+use neurath_engine::{EntryIndex, Fault, ImageError, Instance, Stop};
 use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::{Effect, Kernel, Outcome, Port, Program, Signal, Slot, Turn, UpgradeId, UpgradeOrder, Work};
@@ -23,6 +23,7 @@ use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Pid, Ref};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
+use crate::bodies::{Bodies, Footprint};
 use crate::catalog::loaded;
 use crate::guest::Guest;
 use crate::inbox::Inbox;
@@ -34,8 +35,11 @@ const TURNS: u32 = 64;
 /// Turns between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 8;
 
-/// Where the result of each process's upgrade goes.
-pub type UpgradeResults = async_mpsc::UnboundedSender<(Pid, Result<(), String>)>;
+/// What became of each process's upgrade, some at a time.
+pub type UpgradeResult = (Pid, Result<(), String>);
+
+/// Where that goes.
+pub type UpgradeResults = async_mpsc::UnboundedSender<Vec<UpgradeResult>>;
 
 /// Who has the shard while a guest is polled.
 pub enum Baton {
@@ -58,7 +62,7 @@ pub enum Input {
 /// See [`Input::Returned`].
 pub struct Returned {
     slot: Slot,
-    instance: Option<Instance<Guest>>,
+    instance: Instance<Guest>,
     port: Box<Port>,
     outcome: Outcome,
 }
@@ -113,8 +117,8 @@ pub enum Command {
 pub struct ProcessDetails {
     /// What the kernel knows.
     pub info: ProcessInfo,
-    /// Bytes of linear memory; `None` while it keeps a thread or has not started.
-    pub memory_bytes: Option<u64>,
+    /// What its memory takes up; `None` while it keeps a thread or has not started.
+    pub footprint: Option<Footprint>,
     /// The shard that it is on.
     pub shard: u32,
 }
@@ -147,14 +151,16 @@ pub struct Shard {
     pub(crate) kernel: Kernel,
     pub(crate) shared: Arc<Shared>,
     index: u32,
-    instances: Vec<Option<Instance<Guest>>>,
+    bodies: Bodies,
     inbox: Arc<Inbox<Input>>,
     incoming: Vec<Input>,
     outgoing: Vec<Vec<Input>>,
     running: Slot,
     detached: HashMap<Slot, Arc<AtomicBool>>,
     asked: HashMap<Pid, (Ref, oneshot::Sender<Result<Answer, CallError>>)>,
-    upgrades: HashMap<UpgradeId, UpgradeResults>,
+    upgrades: HashMap<UpgradeId, (UpgradeResults, Vec<UpgradeResult>)>,
+    /// Orders that the kernel has not been given yet: it gets some at a time, so that many are no pause for others.
+    orders: VecDeque<(Pid, UpgradeOrder)>,
     pub(crate) plans: upgrade::Plans,
     stopped: bool,
 }
@@ -164,11 +170,12 @@ impl Shard {
     pub(crate) fn new(kernel: Kernel, shared: Arc<Shared>, index: u32) -> Box<Self> {
         let inbox = shared.inboxes[index as usize].clone();
         let outgoing = shared.inboxes.iter().map(|_| Vec::new()).collect();
+        let bodies = Bodies::new(shared.config.hibernation);
         Box::new(Self {
             kernel,
             shared,
             index,
-            instances: Vec::new(),
+            bodies,
             inbox,
             incoming: Vec::new(),
             outgoing,
@@ -176,6 +183,7 @@ impl Shard {
             detached: HashMap::new(),
             asked: HashMap::new(),
             upgrades: HashMap::new(),
+            orders: VecDeque::new(),
             plans: upgrade::Plans::default(),
             stopped: false,
         })
@@ -189,11 +197,13 @@ impl Shard {
                 shard.shared.shard_stopped();
                 return;
             }
+            shard.give_orders();
             for turn in 0..TURNS {
                 if turn % TURNS_PER_CLOCK == 0 {
                     let now = shard.shared.clock.now();
                     shard.kernel.advance(now);
                     shard.deal_with_effects();
+                    shard.bodies.sweep(now);
                 }
                 let Some(turn) = shard.kernel.next_turn() else { break };
                 match Self::take_turn(shard, turn) {
@@ -202,15 +212,15 @@ impl Shard {
                 }
             }
             shard.flush();
-            if !shard.kernel.has_work() {
+            if !shard.kernel.has_work() && shard.orders.is_empty() {
                 shard.sleep();
             }
         }
     }
 
     fn sleep(&mut self) {
-        let time =
-            self.kernel.next_deadline().map(|at| Duration::from_nanos(at.saturating_sub(self.shared.clock.now())));
+        let next = [self.kernel.next_deadline(), self.bodies.next_sweep()].into_iter().flatten().min();
+        let time = next.map(|at| Duration::from_nanos(at.saturating_sub(self.shared.clock.now())));
         if time != Some(Duration::ZERO) {
             self.inbox.sleep(time);
         }
@@ -225,8 +235,9 @@ impl Shard {
         shard.running = slot;
         match work {
             Work::Poll(receive) => {
-                let Some(mut instance) = shard.instances[slot.0 as usize].take() else {
-                    return Some(shard.lost(slot, port));
+                let mut instance = match shard.bodies.take(slot) {
+                    Ok(Some(instance)) => instance,
+                    other => return Some(shard.lost(slot, port, other.err())),
                 };
                 lend(&mut instance, port, Baton::Shard(shard));
                 let result = instance.poll(receive);
@@ -251,15 +262,17 @@ impl Shard {
                 Self::give_back(slot, instance, outcome)
             }
             Work::Upgrade(order) => {
-                let Some(instance) = shard.instances[slot.0 as usize].take() else {
-                    return Some(shard.lost(slot, port));
+                let instance = match shard.bodies.take(slot) {
+                    Ok(Some(instance)) => instance,
+                    other => return Some(shard.lost(slot, port, other.err())),
                 };
                 let (instance, outcome) = upgrade::server(shard, instance, port, &order);
                 Self::give_back(slot, instance, outcome)
             }
             Work::Become { program, entry, schema, state } => {
-                let Some(instance) = shard.instances[slot.0 as usize].take() else {
-                    return Some(shard.lost(slot, port));
+                let instance = match shard.bodies.take(slot) {
+                    Ok(Some(instance)) => instance,
+                    other => return Some(shard.lost(slot, port, other.err())),
                 };
                 let offer = upgrade::Offer { program, entry, schema, state };
                 let (instance, outcome) = upgrade::process(shard, instance, port, offer);
@@ -268,10 +281,15 @@ impl Shard {
         }
     }
 
-    /// A process without an instance: a bug of ours, which ends that process only.
-    fn lost(mut self: Box<Self>, slot: Slot, port: Box<Port>) -> Box<Self> {
-        tracing::error!(slot = slot.0, "a process has no instance");
-        let reason = ExitReason::Trap { message: "the node lost its instance; please report this".into() };
+    /// A process that cannot be woken, or has no body (a bug of ours): it ends, and no other.
+    #[cold]
+    fn lost(mut self: Box<Self>, slot: Slot, port: Box<Port>, why: Option<ImageError>) -> Box<Self> {
+        let why = why.map_or_else(
+            || "the node lost its instance; please report this".to_owned(),
+            |error| format!("it hibernated and could not be woken: {error}"),
+        );
+        tracing::error!(slot = slot.0, why, "a process is lost");
+        let reason = ExitReason::Trap { message: why };
         self.kernel.finish(slot, port, Outcome::Failed(reason));
         self.deal_with_effects();
         self
@@ -287,27 +305,17 @@ impl Shard {
         let port = port?;
         match baton {
             Some(Baton::Shard(mut shard)) => {
-                shard.put(slot, Some(instance));
+                shard.bodies.put(slot, instance);
                 shard.kernel.finish(slot, port, outcome);
                 shard.deal_with_effects();
                 Some(shard)
             }
             Some(Baton::Gone(_, inbox)) => {
-                let instance = Some(instance);
                 inbox.push(Input::Returned(Box::new(Returned { slot, instance, port, outcome })));
                 None
             }
             None => None,
         }
-    }
-
-    #[inline]
-    fn put(&mut self, slot: Slot, instance: Option<Instance<Guest>>) {
-        let index = slot.0 as usize;
-        if index >= self.instances.len() {
-            self.instances.resize_with(index + 1, || None);
-        }
-        self.instances[index] = instance;
     }
 
     /// Gives the shard to another thread, because the guest of this one does not come back.
@@ -356,7 +364,7 @@ impl Shard {
                 Input::Returned(returned) => {
                     let Returned { slot, instance, port, outcome } = *returned;
                     self.detached.remove(&slot);
-                    self.put(slot, instance);
+                    self.bodies.put(slot, instance);
                     self.kernel.finish(slot, port, outcome);
                 }
                 Input::Command(command) => self.command(command),
@@ -400,29 +408,39 @@ impl Shard {
             }
             Command::Upgrade { orders, done } => {
                 if let Some((_, first)) = orders.first() {
-                    self.upgrades.insert(first.id, done);
+                    self.upgrades.insert(first.id, (done, Vec::new()));
                 }
-                for (pid, order) in orders {
-                    self.kernel.order_upgrade(pid, order);
-                }
+                self.orders.extend(orders);
             }
             Command::CancelUpgrade(id, pids) => {
                 for pid in pids {
-                    if self.kernel.cancel_upgrade(pid, id)
-                        && let Some(done) = self.upgrades.get(&id)
-                    {
-                        let _ = done.send((pid, Err("it was not between two messages in time".into())));
+                    let given_up = match self.orders.iter().position(|(of, order)| *of == pid && order.id == id) {
+                        Some(at) => self.orders.remove(at).is_some(),
+                        None => self.kernel.cancel_upgrade(pid, id),
+                    };
+                    if given_up && let Some((_, results)) = self.upgrades.get_mut(&id) {
+                        results.push((pid, Err("it was not between two messages in time".into())));
                     }
                 }
+                self.report_upgrades();
                 self.upgrades.remove(&id);
             }
             Command::Stop => self.stopped = true,
         }
     }
 
+    fn give_orders(&mut self) {
+        let some = self.orders.len().min(TURNS as usize);
+        for (pid, order) in self.orders.drain(..some) {
+            self.kernel.order_upgrade(pid, order);
+        }
+        if some > 0 {
+            self.deal_with_effects();
+        }
+    }
+
     fn details(&self, info: ProcessInfo) -> ProcessDetails {
-        let instance = self.instances.get(info.slot.0 as usize).and_then(Option::as_ref);
-        ProcessDetails { memory_bytes: instance.map(|i| i.memory_bytes() as u64), shard: self.index, info }
+        ProcessDetails { footprint: self.bodies.footprint(info.slot), shard: self.index, info }
     }
 
     fn ask(
@@ -479,9 +497,7 @@ impl Shard {
             Effect::ToNode(node, signal) => self.no_route(node, signal),
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {
-                if let Some(instance) = self.instances.get_mut(slot.0 as usize).and_then(Option::take) {
-                    instance.recycle();
-                }
+                self.bodies.remove(slot);
                 self.shared.ended(pid, reason);
             }
             Effect::Interrupt(slot) => {
@@ -490,10 +506,8 @@ impl Shard {
                 }
             }
             Effect::UpgradeDone { id, pid, result } => {
-                if let Some(done) = self.upgrades.get(&id)
-                    && done.send((pid, result)).is_err()
-                {
-                    self.upgrades.remove(&id);
+                if let Some((_, results)) = self.upgrades.get_mut(&id) {
+                    results.push((pid, result));
                 }
             }
         }
@@ -531,7 +545,16 @@ impl Shard {
         }
     }
 
+    fn report_upgrades(&mut self) {
+        self.upgrades.retain(|_, (done, results)| {
+            !done.is_closed() && (results.is_empty() || done.send(std::mem::take(results)).is_ok())
+        });
+    }
+
     fn flush(&mut self) {
+        if !self.upgrades.is_empty() {
+            self.report_upgrades();
+        }
         for (shard, queue) in self.outgoing.iter_mut().enumerate() {
             if !queue.is_empty() {
                 self.shared.inboxes[shard].append(queue);

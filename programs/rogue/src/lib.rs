@@ -319,3 +319,22 @@ mod raw {
 
     pub(super) fn lie(_: u32) {}
 }
+
+/// Fills `bytes` of memory, sets a timer, is nudged three times, and says whether all is still as it was.
+#[neurath::process(accepts(Nudge, Alarm))]
+pub async fn remembers(bytes: u32) {
+    let hoard: Vec<u8> = (0..bytes).map(|n| n as u8).collect();
+    for _ in 0..3 {
+        recv::<Nudge>().await;
+    }
+    if let Err(why) = send_after(50.millis(), self_pid(), Alarm) {
+        panic!("no timer: {why:?}");
+    }
+    recv::<Alarm>().await;
+    let kept = black_box(&hoard).iter().enumerate().filter(|(n, byte)| **byte == *n as u8).count();
+    info!("remembers 3 nudges, a timer, and all of its {kept} bytes");
+}
+
+/// What a timer of `remembers` says.
+#[derive(Message)]
+pub struct Alarm;

@@ -30,7 +30,7 @@ impl Port {
                 .iter()
                 .map(|w| WaitingRecord {
                     id: w.id,
-                    readers: w.readers.clone(),
+                    readers: w.readers.to_vec(),
                     reference: w.reference,
                     after_seq: w.after_seq,
                     remaining_ns: if w.deadline == u64::MAX { u64::MAX } else { w.deadline.saturating_sub(now) },
@@ -59,7 +59,7 @@ impl Port {
             .into_iter()
             .map(|w| Waiting {
                 id: w.id,
-                readers: w.readers,
+                readers: w.readers.into(),
                 reference: w.reference,
                 after_seq: w.after_seq,
                 deadline: if w.remaining_ns == u64::MAX { u64::MAX } else { now.saturating_add(w.remaining_ns) },

@@ -70,13 +70,14 @@ pub struct ProcessView {
     pub entry: String,
     /// `server` or `process`.
     pub kind: String,
-    /// What it does: `running`, `runnable`, `waiting`, `back_pressure`, `frozen`, `in_doubt`, `parked`, `quarantined`.
+    /// What it does: `running`, `runnable`, `waiting`, `hibernates`, `back_pressure`, `frozen`, `in_doubt`, `parked`,
+    /// `quarantined`.
     pub state: String,
     /// Messages that wait for it.
     pub mailbox: u32,
     /// Their bytes.
     pub mailbox_bytes: u64,
-    /// Bytes of linear memory; `null` while it has none of its own.
+    /// Bytes of linear memory, or of the image while it hibernates; `null` while it has none of its own.
     pub memory_bytes: Option<u64>,
     /// The shard that it is on.
     pub shard: u32,
@@ -444,17 +445,18 @@ pub struct StoppingView {
 
 impl From<ProcessDetails> for ProcessView {
     fn from(details: ProcessDetails) -> Self {
-        let ProcessDetails { info, memory_bytes, shard } = details;
+        let ProcessDetails { info, footprint, shard } = details;
+        let waits = footprint.is_some_and(|f| f.hibernates) && info.standing == Standing::Waiting;
         Self {
             pid: info.pid.to_string(),
             names: info.names,
             module: info.program,
             entry: info.entry,
             kind: if info.is_server { "server" } else { "process" }.into(),
-            state: state(info.standing).into(),
+            state: if waits { "hibernates" } else { state(info.standing) }.into(),
             mailbox: info.mailbox,
             mailbox_bytes: info.mailbox_bytes,
-            memory_bytes,
+            memory_bytes: footprint.map(|f| f.bytes),
             shard,
             parent: info.parent.map(|pid| pid.to_string()),
             links: texts(&info.links),

@@ -7,6 +7,7 @@
 
 mod code;
 mod common;
+mod hibernation;
 mod hostile;
 mod mismatch;
 mod pressure;
