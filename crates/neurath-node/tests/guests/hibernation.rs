@@ -39,7 +39,7 @@ async fn what_a_process_had_in_memory_and_its_timers_are_there_when_it_wakes() {
     let pid = world.spawn("rogue", "remembers", json!([3 << 20])).await;
     for number in 0..3 {
         sleeps(&world, pid).await;
-        world.send(pid, json!([number])).await;
+        world.send(pid, json!(number)).await;
     }
     // A timer wakes it as well; what it then logs counts all that it remembers.
     world.logged(pid, "remembers 3 nudges, a timer, and all of its 3145728 bytes").await;
