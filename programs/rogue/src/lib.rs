@@ -1,8 +1,11 @@
 //! Programs that misbehave, each in its own way. What they do must end them and nothing else.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use neurath::prelude::*;
+use neurath_proto::schema::{SchemaBuilder, Type};
+use neurath_proto::{DecodeError, Reader};
 
 /// What the rogues take, if they take anything.
 #[derive(Message)]
@@ -338,3 +341,49 @@ pub async fn remembers(bytes: u32) {
 /// What a timer of `remembers` says.
 #[derive(Message)]
 pub struct Alarm;
+
+/// A server that changes when its state is written: how often that was is what it answers.
+#[derive(State)]
+pub struct Sly {
+    /// Counts.
+    pub glances: Glances,
+}
+
+/// Counts how often it was written, beside itself.
+pub struct Glances;
+
+static GLANCES: AtomicU64 = AtomicU64::new(0);
+
+impl Data for Glances {
+    fn encode(&self, out: &mut Vec<u8>) {
+        GLANCES.fetch_add(1, Ordering::Relaxed);
+        ().encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        <()>::decode(reader).map(|()| Self)
+    }
+
+    fn schema(builder: &mut SchemaBuilder) -> Type {
+        <()>::schema(builder)
+    }
+}
+
+#[neurath::server]
+impl Server for Sly {
+    type Call = ();
+    type Reply = u64;
+    type Cast = Never;
+
+    fn init() -> Self {
+        Self { glances: Glances }
+    }
+
+    async fn call(&mut self, _nothing: ()) -> u64 {
+        GLANCES.load(Ordering::Relaxed)
+    }
+
+    async fn cast(&mut self, cast: Never) {
+        match cast {}
+    }
+}

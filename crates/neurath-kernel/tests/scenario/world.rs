@@ -179,7 +179,9 @@ impl World {
 
     /// The same with limits.
     pub fn with(shards: u32, seed: u64, limits: PortLimits) -> Self {
-        let config = KernelConfig { port: limits, ..KernelConfig::default() };
+        // An upgrade comes before or after what else waits.
+        let turns_between_upgrades = (seed % 5) as u32;
+        let config = KernelConfig { port: limits, turns_between_upgrades, ..KernelConfig::default() };
         let kernels = (0..shards).map(|shard| {
             let place = Place { node: NodeId(7), incarnation: Incarnation(1), shard, shards };
             Kernel::new(place, config, Arc::new(Shapes), KNOWN)

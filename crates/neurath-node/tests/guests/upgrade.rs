@@ -159,6 +159,17 @@ async fn accounts_whose_converter_panics_are_rolled_back_each_alone() {
 }
 
 #[tokio::test]
+async fn a_rollback_puts_back_even_what_writing_the_state_changed() {
+    let world = World::with(&["rogue", "rogue-v2"]).await;
+    let sly = world.spawn("rogue@1.0.0", "sly", json!([])).await;
+    for _ in 0..3 {
+        let report = world.node.upgrade("rogue@2.0.0", plainly()).await.unwrap();
+        assert_eq!(report.rolled_back.len(), 1, "{report:?}");
+        assert_eq!(world.call(sly, json!(null)).await, json!(0));
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_that_nobody_could_take_leaves_the_old_version_current() {
     let world = World::with(&["account-v2", "account-v3"]).await;
     let account = world.spawn("account", "account", json!(["Otto"])).await;
