@@ -23,7 +23,7 @@ pub mod v1 {
 
 /// Refuses.
 #[neurath::converter]
-pub fn from_v1(_: v1::Sly) -> Result<Sly, String> {
+pub fn from_v1(_old: v1::Sly) -> Result<Sly, String> {
     Err("nobody is taken over".into())
 }
 
