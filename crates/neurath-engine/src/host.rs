@@ -24,6 +24,15 @@ pub trait Host: Send + 'static {
     /// `tags` has `spec.tag_count` entries. `room` is how many bytes of payload the guest's buffer
     /// holds; a message that needs more is left where it is and [`Taken::TooLarge`] returned.
     fn take(&mut self, receive: ReceiveId, spec: &TakeSpec, tags: &[Tag], room: usize) -> Taken<'_>;
+    /// A receive under `HAND_OVER` is about to be polled: takes the message that it was woken for, if one can be handed
+    /// over, and says whether more wait. Then either [`Host::put_back`] follows, or [`Host::over`], or it waits on.
+    fn hand_over(&mut self, _receive: ReceiveId, _room: usize) -> Option<(MessageHead, &[u8], bool)> {
+        None
+    }
+    /// The message that was handed over is not read now.
+    fn put_back(&mut self, _receive: ReceiveId) {}
+    /// The message that was handed over has been read, and the receive is over.
+    fn over(&mut self, _receive: ReceiveId) {}
     /// Takes the message that was looked at; whether it is still there.
     fn accept(&mut self, receive: ReceiveId, seq: u64) -> bool;
     /// Waits no longer.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use neurath_proto::abi::{IMPORT_MODULE, MessageHead, Tag, TakeSpec, TakeStatus, spawn_flags};
+use neurath_proto::abi::{IMPORT_MODULE, MessageHead, Tag, TakeSpec, TakeStatus, poll_bits, spawn_flags, take_flags};
 use neurath_proto::abi::{ReceiveId, SendStatus};
 use neurath_proto::envelope::Class;
 use neurath_proto::{Pid, Ref};
@@ -14,7 +14,7 @@ use wasmtime::{Caller, Linker};
 
 use crate::fault::Fault;
 use crate::host::{Host, Stop, Taken};
-use crate::state::State;
+use crate::state::{Standing, State};
 
 /// Bytes of a name of an entry or a process.
 const NAME_MAX: usize = 1024;
@@ -44,6 +44,7 @@ pub(crate) const IMPORTS: &[Import] = &[
     import("take", &[I64, I32, I32, I32], &[I32]),
     import("accept", &[I64, I64], &[I32]),
     import("cancel", &[I64], &[]),
+    import("put_back", &[I64], &[]),
     import("reference", &[], &[I64]),
     import("spawn", &[I32, I32, I32, I32, I32, I32], &[I32]),
     import("exit", &[I32, I32, I32], &[]),
@@ -100,7 +101,19 @@ pub(crate) fn define<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result
         })
     })?;
     linker.func_wrap(m, "take", |mut c: Caller<'_, State<H>>, receive: u64, spec: u32, buf: u32, cap: u32| {
-        call(&mut c, "take", |memory, host| take(memory, host, ReceiveId(receive), spec, buf, cap))
+        let (memory, state) = enter(&mut c)?;
+        let Some(host) = state.host.as_mut() else {
+            return Err(state.interrupt(no_host("take")));
+        };
+        match take(memory, host, ReceiveId(receive), spec, buf, cap) {
+            Ok((status, stands)) => {
+                if stands {
+                    state.standing = Some(Standing { receive: ReceiveId(receive), buffer: buf, capacity: cap });
+                }
+                Ok(status as i32)
+            }
+            Err(fault) => Err(state.interrupt(fault)),
+        }
     })?;
     linker.func_wrap(m, "accept", |mut c: Caller<'_, State<H>>, receive: u64, seq: u64| {
         call(&mut c, "accept", |_, host| Ok(i32::from(host.accept(ReceiveId(receive), seq))))
@@ -108,6 +121,12 @@ pub(crate) fn define<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result
     linker.func_wrap(m, "cancel", |mut c: Caller<'_, State<H>>, receive: u64| {
         call(&mut c, "cancel", |_, host| {
             host.cancel(ReceiveId(receive));
+            Ok(())
+        })
+    })?;
+    linker.func_wrap(m, "put_back", |mut c: Caller<'_, State<H>>, receive: u64| {
+        call(&mut c, "put_back", |_, host| {
+            host.put_back(ReceiveId(receive));
             Ok(())
         })
     })?;
@@ -270,7 +289,7 @@ fn take<H: Host>(
     spec: u32,
     buf: u32,
     cap: u32,
-) -> Result<i32, Fault> {
+) -> Result<(TakeStatus, bool), Fault> {
     let spec = TakeSpec::from_bytes(array(memory, "take", spec)?);
     if spec.tag_count > TakeSpec::TAGS_MAX {
         return Err(bad("take", "number of tags", spec.tag_count));
@@ -285,16 +304,9 @@ fn take<H: Host>(
     let Some((head, room)) = buffer.split_first_chunk_mut::<{ MessageHead::SIZE }>() else {
         return Err(bad("take", "capacity", cap));
     };
-    let mut fill = |mut of: MessageHead, payload: &[u8], status: TakeStatus| {
-        of.payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        *head = of.to_bytes();
-        match room.get_mut(..payload.len()) {
-            Some(room) => {
-                room.copy_from_slice(payload);
-                status
-            }
-            None => TakeStatus::BufferTooSmall,
-        }
+    let mut fill = |of: MessageHead, payload: &[u8], status: TakeStatus| match fill(head, room, of, payload) {
+        true => status,
+        false => TakeStatus::BufferTooSmall,
     };
     let room_bytes = cap as usize - MessageHead::SIZE;
     let status = match host.take(receive, &spec, tags, room_bytes) {
@@ -309,7 +321,44 @@ fn take<H: Host>(
             TakeStatus::BufferTooSmall
         }
     };
-    Ok(status as i32)
+    let stands = status == TakeStatus::Pending
+        && spec.flags & (take_flags::HAND_OVER | take_flags::LOOK | take_flags::YIELD) == take_flags::HAND_OVER
+        && spec.reference == 0
+        && spec.timeout_ns == TakeSpec::FOREVER
+        && receive.0 & !poll_bits::RECEIVE == 0;
+    Ok((status, stands))
+}
+
+/// Writes head and payload; false if there is not enough room.
+#[inline]
+fn fill(head: &mut [u8; MessageHead::SIZE], room: &mut [u8], mut of: MessageHead, payload: &[u8]) -> bool {
+    of.payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    *head = of.to_bytes();
+    match room.get_mut(..payload.len()) {
+        Some(room) => {
+            room.copy_from_slice(payload);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Hands the message over for which a receive is about to be polled, if that can be: the bits for `neurath_poll`.
+#[inline]
+pub(crate) fn hand_over<H: Host>(memory: &mut [u8], host: &mut H, standing: Standing) -> u64 {
+    let Standing { receive, buffer, capacity } = standing;
+    let buffer = memory.get_mut(buffer as usize..).and_then(|rest| rest.get_mut(..capacity as usize));
+    let Some((head, room)) = buffer.and_then(|b| b.split_first_chunk_mut::<{ MessageHead::SIZE }>()) else { return 0 };
+    match host.hand_over(receive, room.len()) {
+        Some((of, payload, more)) if fill(head, room, of, payload) => {
+            poll_bits::DELIVERED | if more { poll_bits::MORE } else { 0 }
+        }
+        Some(_) => {
+            host.put_back(receive);
+            0
+        }
+        None => 0,
+    }
 }
 
 /// The guest's memory and the state of its instance.

@@ -13,6 +13,7 @@ use wasmtime::{Func, Global, Memory, ModuleExport, Store, Trap, ValRaw, WasmBack
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::image::{GlobalValue, Image, ImageError, ImageWriter, WASM_PAGE};
+use crate::imports;
 use crate::module::{ConverterIndex, EntryIndex, InitialImage, Module};
 use crate::pagemap::PAGE;
 use crate::prepare::shown;
@@ -61,6 +62,7 @@ impl<H: Host> Instance<H> {
         };
         let state = parts.store.data_mut();
         state.host = Some(host);
+        state.standing = None;
         state.memory_bytes_max = module.engine.0.config.memory_bytes_max;
         Ok(Self { parts, module: Arc::clone(module) })
     }
@@ -98,10 +100,18 @@ impl<H: Host> Instance<H> {
     pub fn poll(&mut self, receive: ReceiveId) -> Result<PollStatus, Fault> {
         let parts = &mut self.parts;
         parts.begin()?;
-        let mut values = [ValRaw::u64(receive.0)];
+        let handed = parts.hand_over(receive);
+        let mut values = [ValRaw::u64(receive.0 | handed)];
         // SAFETY: `prepare` has checked that `neurath_poll` is `(i64) -> i32`.
         unsafe { parts.call(parts.poll, &mut values)? };
-        parts.status(values[0].get_u32())
+        let raw = values[0].get_u32();
+        if handed != 0 {
+            if raw == PollStatus::Again as u32 {
+                return Ok(PollStatus::Pending);
+            }
+            self.host_mut().over(receive);
+        }
+        self.parts.status(raw)
     }
 
     /// Runs a converter by its name. See [`Instance::convert_with`].
@@ -168,6 +178,7 @@ impl<H: Host> Instance<H> {
     pub fn restore(&mut self, image: &Image) -> Result<(), ImageError> {
         self.check(image)?;
         self.parts.usable = false;
+        self.parts.store.data_mut().standing = None;
         if !self.parts.reset(&self.module) {
             return Err(ImageError::Unusable);
         }
@@ -458,11 +469,24 @@ impl<H: Host> Parts<H> {
         }
     }
 
+    /// The bits for `neurath_poll`: whether the receive's message is in its buffer already.
+    #[inline]
+    fn hand_over(&mut self, receive: ReceiveId) -> u64 {
+        let Some(standing) = self.store.data().standing.filter(|standing| standing.receive == receive) else {
+            return 0;
+        };
+        let (memory, state) = self.memory.data_and_store_mut(&mut self.store);
+        match state.host.as_mut() {
+            Some(host) => imports::hand_over(memory, host, standing),
+            None => 0,
+        }
+    }
+
     #[inline]
     fn status(&mut self, raw: u32) -> Result<PollStatus, Fault> {
         match PollStatus::from_raw(raw) {
-            Some(status) => Ok(status),
-            None => Err(self.trap(format!("it returned the status {raw}, which does not exist"))),
+            Some(status) if status != PollStatus::Again => Ok(status),
+            _ => Err(self.trap(format!("it returned the status {raw}, which does not exist"))),
         }
     }
 

@@ -1,5 +1,6 @@
 //! [`State`]: what wasmtime keeps for us beside each instance.
 
+use neurath_proto::abi::ReceiveId;
 use wasmtime::{Memory, ResourceLimiter, Store, UpdateDeadline};
 
 use crate::fault::Fault;
@@ -24,8 +25,18 @@ pub(crate) struct State<H> {
     pub(crate) memory_bytes_max: usize,
     /// Whether the guest was refused memory in the present call: what it does then is mostly to abort.
     pub(crate) memory_refused: bool,
+    /// Where a message may be handed over.
+    pub(crate) standing: Option<Standing>,
     /// Elements that a table may have.
     pub(crate) table_elements_max: usize,
+}
+
+/// A receive that waits under `HAND_OVER`, and its buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) receive: ReceiveId,
+    pub(crate) buffer: u32,
+    pub(crate) capacity: u32,
 }
 
 impl<H: Host> State<H> {
@@ -39,6 +50,7 @@ impl<H: Host> State<H> {
             ticks: 0,
             memory_bytes_max,
             memory_refused: false,
+            standing: None,
             table_elements_max,
         };
         let mut store = Store::new(engine, state);

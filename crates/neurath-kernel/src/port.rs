@@ -501,6 +501,41 @@ impl Port {
         }
     }
 
+    /// The message for which a receive was woken: its number, which reader takes it, and how it fits.
+    pub fn offered(&self, receive: ReceiveId, types: &dyn Types) -> Option<(u64, u32, SchemaId, Fit)> {
+        let waiting = &self.waiting[self.known(receive)?];
+        if waiting.reference.is_some() {
+            return None;
+        }
+        let message = self.mailbox.get(waiting.offer)?;
+        let (index, fit) = fit_any(types, &waiting.readers, message.schema)?;
+        Some((waiting.offer, index, *waiting.readers.get(index as usize)?, fit))
+    }
+
+    /// The message was taken and handed over: the receive may wait on for the next.
+    pub fn handed_over(&mut self, receive: ReceiveId) {
+        if let Some(at) = self.known(receive) {
+            self.waiting[at].offer = 0;
+        }
+    }
+
+    /// A message that was handed over has not been read: it is where it was, for the same receive.
+    pub fn put_back(&mut self, receive: ReceiveId, message: Message) {
+        self.open_calls.remove(&(message.from, message.reference));
+        self.takes = self.takes.saturating_sub(1);
+        if let Some(at) = self.known(receive) {
+            self.waiting[at].offer = message.seq;
+        }
+        self.mailbox.restore(message);
+    }
+
+    /// A receive is over, because its message has been read.
+    #[inline]
+    pub fn over(&mut self, receive: ReceiveId) {
+        let known = self.known(receive);
+        self.forget(known);
+    }
+
     /// The process waits no longer for the answer of a call.
     fn give_up(&mut self, reference: Ref) {
         if !reference.is_some() {

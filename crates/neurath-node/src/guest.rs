@@ -49,6 +49,8 @@ pub struct Guest {
     /// Processor time of this thread when the guest was first found to run on.
     overrun_since: Duration,
     taken: Option<Message>,
+    /// The receive to which a message was handed over in this poll, and that message's number.
+    handed: Option<(ReceiveId, u64)>,
     scratch: Vec<u8>,
     random: Option<Box<ChaCha20Rng>>,
     line: Vec<u8>,
@@ -87,6 +89,7 @@ impl Guest {
             deadline: None,
             overrun_since: Duration::ZERO,
             taken: None,
+            handed: None,
             scratch: Vec::new(),
             random: None,
             line: Vec::new(),
@@ -291,6 +294,40 @@ impl Host for Guest {
             Found2::Converted(head) => Taken::Message(head, &self.scratch),
             Found2::TooLarge(length) => Taken::TooLarge(length),
             Found2::Failed => Taken::Failed(&self.scratch),
+        }
+    }
+
+    #[inline]
+    fn hand_over(&mut self, receive: ReceiveId, room: usize) -> Option<(MessageHead, &[u8], bool)> {
+        let (seq, index, reader, fit) = self.port.as_deref()?.offered(receive, &*self.loaded.types)?;
+        let found = self.hand_out(seq, index, reader, fit, false, room)?;
+        let (head, bytes) = match found {
+            Found2::AsIs(head) => (head, self.taken.as_ref()?.payload.as_slice()),
+            Found2::Converted(head) => (head, self.scratch.as_slice()),
+            Found2::TooLarge(_) | Found2::Failed => return None,
+        };
+        let port = self.port.as_deref_mut()?;
+        port.handed_over(receive);
+        self.handed = Some((receive, seq));
+        Some((head, bytes, !port.mailbox().is_empty()))
+    }
+
+    fn put_back(&mut self, receive: ReceiveId) {
+        // Another take has its message in the same place: then what was handed over counts as read.
+        if let Some((_, seq)) = self.handed.take_if(|(to, _)| *to == receive)
+            && let Some(message) = self.taken.take_if(|message| message.seq == seq)
+            && let Some(port) = self.port.as_deref_mut()
+        {
+            port.put_back(receive, message);
+        }
+    }
+
+    #[inline]
+    fn over(&mut self, receive: ReceiveId) {
+        if self.handed.take_if(|(to, _)| *to == receive).is_some()
+            && let Some(port) = self.port.as_deref_mut()
+        {
+            port.over(receive);
         }
     }
 

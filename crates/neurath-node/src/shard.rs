@@ -575,7 +575,7 @@ pub(crate) fn lend(instance: &mut Instance<Guest>, port: Box<Port>, baton: Baton
 #[inline]
 pub(crate) fn outcome(result: Result<PollStatus, Fault>, guest: &mut Guest) -> Outcome {
     match result {
-        Ok(PollStatus::Pending) => Outcome::Pending,
+        Ok(PollStatus::Pending | PollStatus::Again) => Outcome::Pending,
         Ok(PollStatus::Finished) => Outcome::Exited(ExitReason::Normal),
         Ok(PollStatus::BadArguments) => {
             let message = "the arguments are not what the entry takes".to_owned();

@@ -206,7 +206,7 @@ fn start(
     port.begin();
     new.host_mut().port = Some(port);
     let exited = match new.start_entry(EntryIndex(plan.entry), &state, StartMode::Resume) {
-        Ok(PollStatus::Pending) => None,
+        Ok(PollStatus::Pending | PollStatus::Again) => None,
         Ok(PollStatus::Finished) => Some(ExitReason::Normal),
         Ok(PollStatus::BadArguments) => {
             return Err(undone(new, "the new code does not take the converted state".into(), None));

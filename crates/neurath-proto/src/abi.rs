@@ -14,11 +14,17 @@
 //! | `memory` | memory | the one memory |
 //! | `_initialize` | `() -> ()` | optional; run once, before the initial image is taken |
 //! | `neurath_alloc` | `(len) -> ptr` | room for bytes that the host writes before a call |
-//! | `neurath_poll` | `(receive: i64) -> status` | wake that receive and run |
+//! | `neurath_poll` | `(receive: i64) -> status` | wake that receive and run; the two highest bits are [`poll_bits`] |
 //! | `neurath_state` | `() -> i64` | the server's state, as `ptr << 32 \| len` |
 //! | `neurath:start:NAME` | `(ptr, len, mode) -> status` | start entry NAME with encoded arguments or state, and run |
 //! | `neurath:convert:NAME` | `(ptr, len) -> i64` | run converter NAME: encoded old state in, `ptr << 32 \| len` of the new state out, or 0 after `fail` |
 //! | `neurath:describe:KIND:NAME` | `() -> i64` | the entry's or converter's part of the manifest (`KIND` is `entry` or `converter`), as `ptr << 32 \| len`; used by `neurath build` only |
+//!
+//! # Messages that come with the poll
+//!
+//! A guest that waits under [`take_flags::HAND_OVER`] may find its message in the buffer when it is polled, and need not
+//! ask for it. If it then waits for the same again, under the same receive, it need not say so either: it returns
+//! [`PollStatus::Again`]. So a process that lives from message to message calls its host for what it sends only.
 //!
 //! # Imports, all from the module `neurath`
 //!
@@ -31,6 +37,7 @@
 //! | `take` | `(receive: i64, spec, buf, cap) -> take status` | take, or look at, the next fitting message; otherwise wait for it |
 //! | `accept` | `(receive: i64, seq: i64) -> i32` | take the message that `take` let the guest look at; 1 if it is still there |
 //! | `cancel` | `(receive: i64)` | wait no longer |
+//! | `put_back` | `(receive: i64)` | the message that came with `neurath_poll` is not read now: it goes back to where it was |
 //! | `reference` | `() -> i64` | a fresh ref |
 //! | `spawn` | `(name, name_len, args, args_len, flags, out) -> i32` | start an entry of this module; writes a pid and the monitor's ref (32 bytes) |
 //! | `exit` | `(tag, ptr, len)` | end with a typed reason; tag 0 is a normal exit; does not return |
@@ -98,12 +105,14 @@ pub enum PollStatus {
     Finished = 1,
     /// The bytes given to `neurath:start:NAME` are not what the entry takes. Nothing ran.
     BadArguments = 2,
+    /// The entry has read the message that came with the poll, and waits under the same receive for the same again.
+    Again = 3,
 }
 
 impl PollStatus {
     /// The status that a guest returned, if it is one.
     pub fn from_raw(raw: u32) -> Option<Self> {
-        [Self::Pending, Self::Finished, Self::BadArguments].into_iter().find(|s| *s as u32 == raw)
+        [Self::Pending, Self::Finished, Self::BadArguments, Self::Again].into_iter().find(|s| *s as u32 == raw)
     }
 }
 
@@ -218,6 +227,19 @@ pub mod take_flags {
     /// Not a receive at all: commit what has been done so far and come back at once. The first look is
     /// pending; the next, when `neurath_poll` has named it, is `TimedOut` and ends it.
     pub const YIELD: u32 = 4;
+    /// While the receive waits, the buffer of this `take` is the host's: the message may come with the poll. Only for
+    /// receives without a ref, a deadline or `LOOK`.
+    pub const HAND_OVER: u32 = 8;
+}
+
+/// Bits of what `neurath_poll` is given, beside the receive.
+pub mod poll_bits {
+    /// The message is in the buffer that the receive was registered with, as after a `take` that was ready.
+    pub const DELIVERED: u64 = 1 << 63;
+    /// More messages wait, whether they fit or not: a guest that wants another one has to ask.
+    pub const MORE: u64 = 1 << 62;
+    /// The receive.
+    pub const RECEIVE: u64 = MORE - 1;
 }
 
 /// What the host writes before the payload of a message: 56 bytes.

@@ -13,10 +13,10 @@ use std::pin::Pin;
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
 use neurath_proto::Ref;
-use neurath_proto::abi::{PollStatus, TakeSpec, take_flags};
+use neurath_proto::abi::{PollStatus, TakeSpec, poll_bits, take_flags};
 
 use crate::inbox::Inbox;
-use crate::sys::{self, Wanted};
+use crate::sys::{self, TypeTag, Wanted};
 
 /// The future of a whole process.
 pub type Root = Pin<Box<dyn Future<Output = ()>>>;
@@ -34,11 +34,28 @@ pub(crate) struct Executor {
     woken_before: RefCell<Vec<u64>>,
     /// Wakers other than the root's, by receive, in ascending order.
     wakers: RefCell<Vec<(u64, Waker)>>,
+    /// The receive whose message came with the poll and has not been read; 0 is none.
+    handed: Cell<u64>,
+    /// What the latest receive that the host may hand a message to waits for.
+    standing: Cell<Standing>,
+    /// Whether that receive has read a message that came with the poll, and nothing has been received since.
+    may_stand_again: Cell<bool>,
+    /// Whether it waits again, which the host learns when the poll ends.
+    stands_again: Cell<bool>,
     /// The root's waker was used.
     again: Cell<bool>,
     /// The receive under which the executor itself takes a breath; 0 is none.
     breath: Cell<u64>,
     state: Cell<Option<StateSource>>,
+}
+
+/// See [`Executor::stand_again`].
+#[derive(Clone, Copy)]
+struct Standing {
+    receive: u64,
+    tags: *const TypeTag,
+    tag_count: usize,
+    flags: u32,
 }
 
 /// Where a server that is between two messages keeps its state, and how to write it.
@@ -104,6 +121,10 @@ impl Executor {
             woken: Cell::new(0),
             woken_before: RefCell::new(Vec::new()),
             wakers: RefCell::new(Vec::new()),
+            handed: Cell::new(0),
+            standing: Cell::new(Standing { receive: 0, tags: std::ptr::null(), tag_count: 0, flags: 0 }),
+            may_stand_again: Cell::new(false),
+            stands_again: Cell::new(false),
             again: Cell::new(false),
             breath: Cell::new(0),
             state: Cell::new(None),
@@ -115,9 +136,17 @@ impl Executor {
         self.run(root)
     }
 
-    /// Wakes a receive and runs the process.
+    /// Wakes a receive and runs the process. `receive` has [`poll_bits`].
+    #[inline]
     pub(crate) fn poll(&self, receive: u64) -> PollStatus {
         let Some(root) = self.root.take() else { return PollStatus::Finished };
+        let bits = receive;
+        let receive = bits & poll_bits::RECEIVE;
+        if bits & poll_bits::DELIVERED != 0 {
+            with_inbox(Inbox::use_small);
+            self.handed.set(receive);
+            self.may_stand_again.set(bits & poll_bits::MORE == 0);
+        }
         if receive == self.breath.get() {
             self.breath.set(0);
             self.look_again(receive);
@@ -150,10 +179,69 @@ impl Executor {
         }
         let unpolled = self.woken.replace(0);
         if unpolled != 0 {
+            self.put_back();
             self.woken_before.borrow_mut().push(unpolled);
         }
         self.root.set(Some(root));
-        PollStatus::Pending
+        self.may_stand_again.set(false);
+        if self.stands_again.replace(false) { PollStatus::Again } else { PollStatus::Pending }
+    }
+
+    // ---- messages that come with the poll ----
+
+    /// Whether the message of this receive is in the inbox already: then it is read now.
+    #[inline]
+    pub(crate) fn read_handed(&self, receive: u64) -> bool {
+        if self.handed.get() != receive {
+            return false;
+        }
+        self.handed.set(0);
+        self.may_stand_again.set(self.may_stand_again.get() && self.standing.get().receive == receive);
+        true
+    }
+
+    /// Gives a message back that came with the poll and was not read.
+    #[inline]
+    pub(crate) fn put_back(&self) {
+        let handed = self.handed.replace(0);
+        if handed != 0 {
+            self.may_stand_again.set(false);
+            sys::put_back(handed);
+        }
+    }
+
+    /// Notes what a receive waits for to which the host may hand its message.
+    #[inline]
+    pub(crate) fn stand(&self, receive: u64, tags: &[TypeTag], flags: u32) {
+        self.standing.set(Standing { receive, tags: tags.as_ptr(), tag_count: tags.len(), flags });
+    }
+
+    /// The receive that has just read what came with the poll, if the same is to be received again and no receive was
+    /// begun since: it goes on as the new one, without a word to the host.
+    #[inline]
+    pub(crate) fn stand_again(&self, tags: &[TypeTag], flags: u32) -> Option<u64> {
+        if !self.may_stand_again.replace(false) {
+            return None;
+        }
+        let standing = self.standing.get();
+        let same = standing.tags == tags.as_ptr() && standing.tag_count == tags.len() && standing.flags == flags;
+        if !same || self.last_id.get() != standing.receive {
+            return None;
+        }
+        self.stands_again.set(true);
+        Some(standing.receive)
+    }
+
+    /// A receive is over or given up: the host is told so.
+    #[inline]
+    pub(crate) fn cancel(&self, receive: u64) {
+        if self.handed.get() == receive {
+            self.put_back();
+        }
+        if self.standing.get().receive == receive {
+            self.stands_again.set(false);
+        }
+        sys::cancel(receive);
     }
 
     /// The breath's two looks: the first asks to be polled again, the second ends it.
@@ -237,6 +325,10 @@ impl Executor {
         self.woken.swap(&other.woken);
         self.woken_before.swap(&other.woken_before);
         self.wakers.swap(&other.wakers);
+        self.handed.swap(&other.handed);
+        self.standing.swap(&other.standing);
+        self.may_stand_again.swap(&other.may_stand_again);
+        self.stands_again.swap(&other.stands_again);
         self.again.swap(&other.again);
         self.breath.swap(&other.breath);
         self.state.swap(&other.state);

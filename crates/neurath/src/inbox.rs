@@ -46,6 +46,20 @@ impl Inbox {
         self.reserve(MessageHead::SIZE + payload_len as usize);
     }
 
+    /// Whether [`Inbox::room`] is where it always is.
+    #[inline]
+    pub(crate) fn is_small(&self) -> bool {
+        self.large.is_empty()
+    }
+
+    /// The host has written into the room that is always there.
+    #[inline]
+    pub(crate) fn use_small(&mut self) {
+        if !self.large.is_empty() {
+            self.large = Vec::new();
+        }
+    }
+
     /// The first `len` bytes.
     #[inline]
     pub(crate) fn bytes(&self, len: usize) -> &[u8] {

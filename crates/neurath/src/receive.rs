@@ -13,7 +13,7 @@ use neurath_proto::abi::{MessageHead, TakeSpec, TakeStatus, take_flags};
 use neurath_proto::reason::CallError;
 use neurath_proto::{Data, Reader, Ref};
 
-use crate::executor;
+use crate::executor::{self, Executor};
 use crate::sys::{self, TypeTag, Wanted};
 
 /// One wait for messages: what the futures and macros of this crate are made of.
@@ -47,6 +47,23 @@ pub struct Arrived {
     payload_len: u32,
     /// Which of the types it is.
     pub index: u32,
+}
+
+impl Arrived {
+    #[inline]
+    fn of(head: &MessageHead) -> Self {
+        Self { seq: head.seq, payload_len: head.payload_len, index: head.index }
+    }
+}
+
+/// How a receive learns whether its message is there.
+enum Look {
+    /// It came with the poll.
+    Read,
+    /// By asking the host.
+    Ask,
+    /// Not now.
+    Wait,
 }
 
 impl Receive {
@@ -106,18 +123,36 @@ impl Receive {
     /// The next message that fits, once this receive is woken.
     #[inline]
     pub fn poll(&mut self, context: &Context<'_>, tags: &[TypeTag]) -> Poll<Taken> {
-        let fresh = executor::with(|executor| {
-            if self.id == 0 {
-                self.id = executor.next_id();
-                return true;
+        let look = executor::with(|executor| {
+            if self.id != 0 {
+                return match executor.was_woken(self.id) {
+                    true if executor.read_handed(self.id) => Look::Read,
+                    true => Look::Ask,
+                    false => Look::Wait,
+                };
             }
-            executor.was_woken(self.id)
+            if self.is_plain()
+                && let Some(id) = executor.stand_again(tags, self.flags)
+            {
+                self.id = id;
+                return Look::Wait;
+            }
+            self.id = executor.next_id();
+            Look::Ask
         });
-        if fresh {
-            let taken = self.take(tags);
-            if taken.is_ready() {
-                return taken;
+        match look {
+            Look::Read => {
+                let arrived = executor::with_inbox(|inbox| Arrived::of(&inbox.head()));
+                self.done();
+                return Poll::Ready(Taken::Message(arrived));
             }
+            Look::Ask => {
+                let taken = self.take(tags);
+                if taken.is_ready() {
+                    return taken;
+                }
+            }
+            Look::Wait => {}
         }
         executor::with(|executor| executor.wait(self.id, context.waker()));
         Poll::Pending
@@ -132,20 +167,30 @@ impl Receive {
         taken
     }
 
+    /// Whether its message may come with the poll.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.flags & (take_flags::LOOK | take_flags::YIELD) == 0
+            && !self.reference.is_some()
+            && self.timeout_ns == TakeSpec::FOREVER
+    }
+
     fn take(&mut self, tags: &[TypeTag]) -> Poll<Taken> {
-        let wanted = Wanted {
-            after_seq: self.after_seq,
-            reference: self.reference,
-            timeout_ns: self.timeout_ns,
-            flags: self.flags,
-            tags,
-        };
+        executor::with(Executor::put_back);
+        let plain = self.is_plain();
         loop {
-            let (status, arrived) = executor::with_inbox(|inbox| {
+            let (status, stands, arrived) = executor::with_inbox(|inbox| {
+                let stands = plain && inbox.is_small();
+                let wanted = Wanted {
+                    after_seq: self.after_seq,
+                    reference: self.reference,
+                    timeout_ns: self.timeout_ns,
+                    flags: self.flags | if stands { take_flags::HAND_OVER } else { 0 },
+                    tags,
+                };
                 let status = sys::take(self.id, &wanted, inbox.room());
                 // `Pending` and `TimedOut` write no head; then it is not looked at.
-                let MessageHead { seq, payload_len, index, .. } = inbox.head();
-                (status, Arrived { seq, payload_len, index })
+                (status, stands, Arrived::of(&inbox.head()))
             });
             let taken = match status {
                 TakeStatus::Ready => {
@@ -154,7 +199,12 @@ impl Receive {
                     }
                     Taken::Message(arrived)
                 }
-                TakeStatus::Pending => return Poll::Pending,
+                TakeStatus::Pending => {
+                    if stands {
+                        executor::with(|executor| executor.stand(self.id, tags, self.flags));
+                    }
+                    return Poll::Pending;
+                }
                 TakeStatus::TimedOut => Taken::TimedOut,
                 TakeStatus::Failed => Taken::Failed(arrived.payload_len),
                 TakeStatus::BufferTooSmall => {
@@ -184,7 +234,7 @@ impl Drop for Receive {
     #[inline]
     fn drop(&mut self) {
         if self.id != 0 {
-            sys::cancel(self.id);
+            executor::with(|executor| executor.cancel(self.id));
             self.done();
         }
     }

@@ -48,6 +48,9 @@ pub(crate) fn cancel(receive: u64) {
     crate::testing::if_host(|host| host.cancel(receive));
 }
 
+/// Natively no message comes with the poll.
+pub(crate) fn put_back(_: u64) {}
+
 pub(crate) fn reference() -> Ref {
     host("reference", |host| host.reference())
 }

@@ -21,6 +21,7 @@ mod import {
         pub(super) fn take(receive: u64, spec: *const TakeSpec, buffer: *mut u8, capacity: usize) -> i32;
         pub(super) fn accept(receive: u64, seq: u64) -> i32;
         pub(super) fn cancel(receive: u64);
+        pub(super) fn put_back(receive: u64);
         pub(super) fn reference() -> u64;
         pub(super) fn spawn(
             name: *const u8,
@@ -119,6 +120,11 @@ pub(crate) fn accept(receive: u64, seq: u64) -> bool {
 pub(crate) fn cancel(receive: u64) {
     // SAFETY: no pointers.
     unsafe { import::cancel(receive) }
+}
+
+pub(crate) fn put_back(receive: u64) {
+    // SAFETY: no pointers.
+    unsafe { import::put_back(receive) }
 }
 
 pub(crate) fn reference() -> Ref {
