@@ -103,7 +103,7 @@ fn route(entry: &str, state: &Schema, to: &Entry, new: &Manifest) -> Result<Stat
         Ok(_) => String::new(),
     };
     Err(format!(
-        "the state of `{entry}` cannot be taken over by {}@{}: {why}; write a `#[neurath::converter]` from the old state, or give new fields defaults",
+        "the state of `{entry}` cannot be taken over by {}@{}: {why}; write a `#[neurath::converter]` from the old state, or give new fields `#[neurath(default)]`",
         new.package, new.version
     ))
 }

@@ -106,7 +106,9 @@ fn servers_are_upgraded_with_their_state_and_rolled_back_when_that_fails() {
     assert_eq!(plan["plan"].as_array().unwrap().len(), 1, "{plan}");
     assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 1}));
 
-    node.run(["upgrade", "account@3.0.0"]).fails(1, &["account@1.0.0 account", "name"]);
+    let refused = node.run(["upgrade", "account@3.0.0"]);
+    refused.fails(1, &["account@1.0.0 account", "name"]);
+    assert_eq!(refused.err.matches("converter").count(), 1, "what to do is said once: {}", refused.err);
     assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 1}), "a refused plan touches nothing");
 
     let report = node.json(["upgrade", "account@2.0.0"]);

@@ -189,10 +189,9 @@ impl Builder {
                 Some((index, fields)) => {
                     Ok(Some((*index, this.resolve_fields(sides, &variant.fields, fields, depth)?)))
                 }
-                None if this.purpose == Purpose::State && !sides.flipped => Err(Refused(format!(
-                    "variant `{}` of the old state is unknown to the new one: write a converter",
-                    variant.name
-                ))),
+                None if this.purpose == Purpose::State && !sides.flipped => {
+                    Err(Refused(format!("variant `{}` of the old state is unknown to the new one", variant.name)))
+                }
                 None => {
                     if this.partial.len() < Resolution::PARTIAL_MAX {
                         this.partial.push(shortened(&this.path));
@@ -269,7 +268,7 @@ impl Builder {
 
     fn lost(&self, sides: Sides<'_>, name: &str) -> String {
         if self.purpose == Purpose::State && !sides.flipped {
-            format!("field `{name}` of the old state would be lost: write a converter")
+            format!("field `{name}` of the old state would be lost")
         } else {
             format!("field `{name}` is written, and its reader has no such field")
         }
@@ -277,7 +276,7 @@ impl Builder {
 
     fn missing(&self, sides: Sides<'_>, name: &str) -> String {
         if self.purpose == Purpose::State && !sides.flipped {
-            format!("the old state has no field `{name}`: give it `#[neurath(default)]`, or write a converter")
+            format!("field `{name}` has no default, and the old state has no such field")
         } else {
             format!("field `{name}` is not written, and has no default")
         }
