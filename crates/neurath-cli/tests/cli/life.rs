@@ -83,6 +83,8 @@ fn modules_are_listed_shown_and_removed() {
     let shown = node.json(["modules", "counter@2.0.0"]);
     let counter = shown["entries"].as_array().unwrap().iter().find(|e| e["name"] == "counter").unwrap();
     assert_eq!((&counter["kind"], &counter["argument_names"]), (&json!("process"), &json!(["sum"])));
+    let text = node.run(["modules", "counter@2.0.0"]).ok();
+    assert!(text.contains("\n  state    (i64,)\n  message  Tally\n"), "{text}");
     let by_hash = node.json(["modules", &first["hash"].as_str().unwrap()[..16]]);
     assert_eq!(by_hash["name"], "counter");
 
