@@ -116,7 +116,7 @@ fn output(converter: &Converter, to: &Entry) -> Result<Option<Resolution>, Strin
         Ok(resolution) if resolution.is_identity() => Ok(None),
         Ok(resolution) => Ok(Some(resolution)),
         Err(mismatch) => Err(format!(
-            "converter `{}` makes a `{}`, but `{}` wants another state: {mismatch}",
+            "converter `{}` makes `{}`, but `{}` wants another state: {mismatch}",
             converter.name,
             converter.to.name(),
             to.name

@@ -216,7 +216,11 @@ impl Node {
         let same_package = || all.iter().filter(|m| m.package == version.name.as_str());
         if let Some(info) = same_package().find(|m| m.version == version.version.to_string()) {
             if info.processes > 0 {
-                return Err(NodeError::InUse(name, format!("{} processes run it", info.processes)));
+                let why = match info.processes {
+                    1 => "1 process runs it".to_owned(),
+                    many => format!("{many} processes run it"),
+                };
+                return Err(NodeError::InUse(name, why));
             }
             if info.current && same_package().count() > 1 {
                 let why = "it is current; upgrade to another version first".to_owned();

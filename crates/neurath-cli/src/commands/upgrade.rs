@@ -93,7 +93,8 @@ fn show(report: &UpgradeView, pids: &Pids) {
         print(format!("  and {} more", report.rolled_back.len() - NAMED_MAX));
     }
     if !report.on_their_own.is_empty() {
-        print(format!("  {} at their own `become_latest!`", processes(report.on_their_own.len())));
+        let processes = show::count(report.on_their_own.len(), "process at its own", "processes at their own");
+        print(format!("  {processes} `become_latest!`"));
     }
     match (report.dry_run, report.current) {
         (true, _) => note("nothing was changed: this was a dry run"),

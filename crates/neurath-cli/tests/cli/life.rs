@@ -89,7 +89,7 @@ fn modules_are_listed_shown_and_removed() {
     assert_eq!(by_hash["name"], "counter");
 
     let pid = node.spawn(["counter@1.0.0", "counter", "1"]);
-    node.run(["uninstall", "counter@1.0.0"]).fails(1, &["counter@1.0.0", "in use"]);
+    node.run(["uninstall", "counter@1.0.0"]).fails(1, &["counter@1.0.0", "in use", "1 process runs it"]);
     node.run(["kill", &pid, "--force"]).ok();
     node.until(["ps"], |listed| listed["total"] == 0);
     node.run(["uninstall", "counter@1.0.0"]).fails(1, &["current"]);
@@ -138,6 +138,8 @@ fn plain_processes_change_when_they_say_so() {
     let node = Node::start();
     node.install(&["counter-v1", "counter-v2"]);
     let pid = node.spawn(["counter", "counter", "5"]);
+    let planned = node.run(["upgrade", "counter@2.0.0", "--dry-run"]).ok();
+    assert!(planned.contains("  1 process at its own `become_latest!`"), "{planned}");
     let report = node.json(["upgrade", "counter@2.0.0"]);
     assert_eq!(report["on_their_own"].as_array().unwrap().len(), 1, "{report}");
     assert_eq!(node.call(&pid, r#""Version""#), 1);

@@ -132,7 +132,7 @@ impl Builder {
             return Err(Refused("the schema lacks one of its types".into()));
         };
         if w.name != r.name {
-            return Err(Refused(format!("it is a `{}`, and a `{}` is read: names must agree", w.name, r.name)));
+            return Err(Refused(format!("`{}` is written, and `{}` is read: names must agree", w.name, r.name)));
         }
         // The place is taken first: what lies below may lead back here.
         let node = self.add(Step::Copy(Type::Unit));
@@ -222,7 +222,8 @@ impl Builder {
 
     fn resolve_elements(&mut self, sides: Sides<'_>, w: &[Type], r: &[Type], depth: usize) -> Result<Plan, Refused> {
         if w.len() != r.len() {
-            return Err(Refused(format!("{} values without names are written, and {} are read", w.len(), r.len())));
+            let are = if w.len() == 1 { "value without a name is" } else { "values without names are" };
+            return Err(Refused(format!("{} {are} written, and {} read", w.len(), r.len())));
         }
         let mut plan = Plan { in_order: true, ..Plan::default() };
         for (index, (w_type, r_type)) in w.iter().zip(r).enumerate() {
