@@ -10,7 +10,7 @@ use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::{Kernel, Place, Program, Signal};
 use neurath_proto::envelope::Class;
-use neurath_proto::json::{from_json, from_json_with, to_json};
+use neurath_proto::json::{JsonError, from_json, from_json_with, to_json};
 use neurath_proto::manifest::{Entry, EntryKind, Manifest};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, Serial};
@@ -571,13 +571,29 @@ fn encode_arguments(entry: &Entry, arguments: &Value) -> Result<Vec<u8>, NodeErr
         single => Value::Array(vec![single.clone()]),
     };
     let try_one = |value: &Value| from_json(&entry.arguments, value);
-    try_one(&array).or_else(|error| try_one(&Value::Array(vec![arguments.clone()])).map_err(|_| error)).map_err(
-        |source| NodeError::Json {
+    try_one(&array)
+        .or_else(|error| {
+            // Of two readings the one that came further is what was meant.
+            let further = |other: JsonError| if other.path.len() > error.path.len() { other } else { error };
+            try_one(&Value::Array(vec![arguments.clone()])).map_err(further)
+        })
+        .map_err(|error| NodeError::Json {
             what: format!("the arguments of `{}`", entry.name),
-            source,
+            source: JsonError { path: argument_path(entry, &error.path), ..error },
             wanted: format!("[{}] of type {}", names.join(", "), entry.arguments.name()),
-        },
-    )
+        })
+}
+
+/// The path with the argument's name, where it begins with the tuple of them all: `(i64,).0` is `sum`.
+fn argument_path(entry: &Entry, path: &str) -> String {
+    let named = || {
+        let (index, rest) = path.strip_prefix(&entry.arguments.name())?.strip_prefix('.').map(|inner| {
+            let end = inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(inner.len());
+            inner.split_at(end)
+        })?;
+        Some(format!("{}{rest}", entry.argument_names.get(index.parse::<usize>().ok()?)?))
+    };
+    named().unwrap_or_else(|| path.to_owned())
 }
 
 /// Which of the types that a process takes a JSON value is.
