@@ -591,5 +591,9 @@ pub(crate) fn reason(fault: &Fault, guest: &mut Guest) -> ExitReason {
     if let Some((message, location)) = guest.panic.take() {
         return ExitReason::Panic { message, location };
     }
-    ExitReason::Trap { message: fault.to_string() }
+    let message = match fault {
+        Fault::Trap { message } | Fault::Stopped(message) => message.clone(),
+        other => other.to_string(),
+    };
+    ExitReason::Trap { message }
 }
