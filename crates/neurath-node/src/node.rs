@@ -183,13 +183,9 @@ impl Node {
         let node = self.clone();
         let version = blocking(move || {
             let prepared = prepare(&wasm, &node.0.engine.config().module)?;
-            let manifest = prepared.manifest();
             // Compiled at once: what does not compile is not installed, and the first spawn is fast.
             drop(node.0.engine.compile::<Guest>(&prepared)?);
-            let version = manifest.version.parse::<semver::Version>();
-            let version =
-                version.map_err(|source| NodeError::ModuleVersion { version: manifest.version.clone(), source })?;
-            let name: ModuleName = manifest.package.parse()?;
+            let (name, version) = name_and_version(prepared.manifest())?;
             let binding = if options.dev { Binding::Development } else { Binding::Release };
             let put = PutOptions { binding, source: options.source };
             Ok::<_, NodeError>(node.0.store.put(&wasm, &name, &version, put)?)
@@ -537,6 +533,13 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
 ) -> Result<T, NodeError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| NodeError::Stopping)?
+}
+
+/// What a module is to be called in the store.
+fn name_and_version(manifest: &Manifest) -> Result<(ModuleName, semver::Version), NodeError> {
+    let version = manifest.version.parse();
+    let version = version.map_err(|source| NodeError::ModuleVersion { version: manifest.version.clone(), source })?;
+    Ok((manifest.package.parse()?, version))
 }
 
 fn choose_entry<'m>(module: &str, manifest: &'m Manifest, wanted: Option<&str>) -> Result<(u32, &'m Entry), NodeError> {

@@ -134,6 +134,33 @@ fn servers_are_upgraded_with_their_state_and_rolled_back_when_that_fails() {
 }
 
 #[test]
+fn a_dry_run_of_a_module_leaves_nothing_in_the_store() {
+    let node = Node::start();
+    node.install(&["account-v1"]);
+    let pid = node.spawn(["account", r#"{"name": "Otto"}"#]);
+    let files = || {
+        let in_dir = |dir: &str| fs::read_dir(node.data().join(dir)).unwrap().flatten().map(|entry| entry.path());
+        let mut all: Vec<_> = in_dir("store/artifacts").chain(in_dir("native")).collect();
+        all.sort();
+        all
+    };
+    let before = (files(), node.json(["modules"]));
+    let path = |name: &str| guest(name).to_str().unwrap().to_owned();
+
+    let plan = node.json(["upgrade", &path("account-v2"), "--dry-run"]);
+    assert_eq!((&plan["dry_run"], &plan["from"]), (&json!(true), &json!("account@1.0.0")));
+    assert!(plan["to"].as_str().unwrap().starts_with("account@2.0.0+dev."), "{plan}");
+    assert_eq!(plan["plan"], json!(["account@1.0.0 account: converter `from_v1`"]));
+    node.run(["upgrade", &path("account-v3"), "--dry-run"]).fails(1, &["account@1.0.0 account", "name"]);
+    node.run(["upgrade", &path("counter-v1"), "--dry-run"]).ok();
+    assert_eq!((files(), node.json(["modules"])), before);
+    assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 1}));
+
+    let report = node.json(["upgrade", &path("account-v2")]);
+    assert_eq!((&report["to"], &report["current"]), (&plan["to"], &json!(true)), "what was planned is done");
+}
+
+#[test]
 fn plain_processes_change_when_they_say_so() {
     let node = Node::start();
     node.install(&["counter-v1", "counter-v2"]);

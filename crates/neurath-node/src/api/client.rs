@@ -163,6 +163,11 @@ impl Client {
         Err(ClientError::Broken(UPGRADE_ENDED.into()))
     }
 
+    /// `POST /v1/upgrades/plan`.
+    pub async fn plan_upgrade(&self, wasm: Vec<u8>) -> Result<UpgradeView, ClientError> {
+        self.ask(Method::POST, "/v1/upgrades/plan", wasm.into()).await
+    }
+
     /// `GET /v1/upgrades`.
     pub async fn upgrades(&self) -> Result<UpgradesView, ClientError> {
         self.get("/v1/upgrades").await

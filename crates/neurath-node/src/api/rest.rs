@@ -36,8 +36,9 @@ struct Api {
 type Answer<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
-    let modules =
-        get(list_modules).post(install).put(install).layer(DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize));
+    let takes_module = || DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize);
+    let modules = get(list_modules).post(install).put(install).layer(takes_module());
+    let plan = post(plan_upgrade).layer(takes_module());
     Router::new()
         .route("/v1/node", get(show_node))
         .route("/v1/processes", get(list_processes).post(spawn))
@@ -47,6 +48,7 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
         .route("/v1/modules", modules)
         .route("/v1/modules/{reference}", get(show_module).delete(uninstall))
         .route("/v1/upgrades", get(list_upgrades).post(upgrade))
+        .route("/v1/upgrades/plan", plan)
         .route("/v1/logs", get(logs))
         .route("/v1/refusals", get(list_refusals))
         .route("/v1/deaths", get(list_deaths))
@@ -269,6 +271,11 @@ async fn upgrade(
         let _ = out.send(last).await;
     });
     Ok(response)
+}
+
+async fn plan_upgrade(State(Api { node, .. }): State<Api>, wasm: Result<Bytes, BytesRejection>) -> Answer<UpgradeView> {
+    let report = node.plan_upgrade(body(wasm)?.into()).await?;
+    Ok(Json(UpgradeView::new(report, true)))
 }
 
 async fn list_upgrades(State(Api { node, .. }): State<Api>) -> Json<UpgradesView> {
