@@ -30,6 +30,7 @@ use crate::types::TypeTable;
 pub use crate::shard::ProcessDetails;
 pub use upgrading::{UpgradeOptions, UpgradeReport};
 
+mod running;
 mod upgrading;
 
 /// How a module is installed.
@@ -78,6 +79,16 @@ struct Inner {
     /// Upgrades and installations happen one after the other.
     changing: tokio::sync::Mutex<()>,
     _ticker: Ticker,
+}
+
+/// A process that is to be started.
+struct Start {
+    program: Arc<Program>,
+    /// The entry's place in the manifest.
+    entry: u32,
+    /// Encoded.
+    arguments: Vec<u8>,
+    shard: usize,
 }
 
 impl Node {
@@ -340,14 +351,19 @@ impl Node {
     /// # Errors
     /// The module or entry is unknown, or the arguments do not fit.
     pub async fn spawn(&self, module: &str, entry: Option<&str>, arguments: &Value) -> Result<Pid, NodeError> {
+        let Start { program, entry, arguments, shard } = self.start_of(module, entry, arguments).await?;
+        let (reply, answer) = oneshot::channel();
+        self.command(shard, Command::Spawn { program, entry, arguments, reply });
+        answer.await.map_err(|_| NodeError::Stopping)?.map_err(NodeError::NotSpawned)
+    }
+
+    async fn start_of(&self, module: &str, entry: Option<&str>, arguments: &Value) -> Result<Start, NodeError> {
         let program = if module.contains('@') { self.load(module).await? } else { self.load_current(module).await? };
         let code = loaded(&program);
         let (index, entry) = choose_entry(&code.name, &code.manifest, entry)?;
         let arguments = encode_arguments(entry, arguments)?;
         let shard = self.0.next_shard.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % self.0.shared.inboxes.len();
-        let (reply, answer) = oneshot::channel();
-        self.command(shard, Command::Spawn { program, entry: index, arguments, reply });
-        answer.await.map_err(|_| NodeError::Stopping)?.map_err(NodeError::NotSpawned)
+        Ok(Start { program, entry: index, arguments, shard })
     }
 
     /// Sends a message, given as JSON, to a pid or a name.
@@ -387,12 +403,28 @@ impl Node {
         });
         let (reply, answer) = oneshot::channel();
         self.command(self.shard_of(pid), Command::Ask { message, reply });
+        self.answer(answer, within).await
+    }
+
+    /// Waits for an answer, and shows it.
+    async fn answer(
+        &self,
+        answer: oneshot::Receiver<Result<Answer, CallError>>,
+        within: Duration,
+    ) -> Result<Value, NodeError> {
         let answer = match tokio::time::timeout(within, answer).await {
             Err(_) => return Err(NodeError::Call(CallError::TimedOut)),
             Ok(answer) => answer.map_err(|_| NodeError::Stopping)?.map_err(NodeError::Call)?,
         };
         let Answer { schema, payload } = answer;
-        let schema = types.schema(schema).ok_or_else(|| NodeError::Answer("its type is unknown".into()))?;
+        let schema = self
+            .0
+            .shared
+            .catalog
+            .surroundings()
+            .types
+            .schema(schema)
+            .ok_or_else(|| NodeError::Answer("its type is unknown".into()))?;
         to_json(&schema, &payload).map_err(|e| NodeError::Answer(e.to_string()))
     }
 

@@ -45,6 +45,25 @@ fn a_process_is_started_asked_listed_and_ended() {
 }
 
 #[test]
+fn a_function_is_run_and_its_result_is_printed() {
+    let node = Node::start();
+    node.install(&["pingpong-v1", "counter-v1"]);
+    let score: Value = serde_json::from_str(&node.run(["spawn", "pingpong", "play", "[4, 0]", "--wait"]).ok()).unwrap();
+    assert_eq!((&score["pings"], &score["pongs"]), (&json!(4), &json!(4)), "{score}");
+    let answer = node.json(["spawn", "pingpong@1.0.0", "play", r#"{"count": 2, "pause_ms": 0}"#, "--wait"]);
+    assert_eq!(answer["answer"]["versions"], json!([1, 1]));
+    node.until(["ps"], |listed| listed["total"] == 0);
+
+    let slowly = ["spawn", "pingpong", "play", "[1000, 1000]", "--wait", "--within", "1ms"];
+    node.run(slowly).fails(1, &["no answer within the deadline"]);
+    assert_ne!(node.json(["ps"])["total"], 0, "the function goes on");
+    node.run(["spawn", "pingpong", "play", "[4, \"x\"]", "--wait"]).fails(1, &["at pause_ms: expected an integer"]);
+    node.run(["spawn", "counter", "counter", "0", "--wait"]).fails(1, &["`counter` of counter@1.0.0 is no function"]);
+    let usage = node.run(["spawn", "pingpong", "play", "[4, 0]", "--within", "1s"]);
+    assert_eq!(usage.code, 2, "--within is for --wait: {}", usage.err);
+}
+
+#[test]
 fn tables_are_aligned_and_fit_a_terminal() {
     let node = Node::start();
     node.install(&["counter-v1", "account-v1"]);

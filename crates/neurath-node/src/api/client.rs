@@ -18,8 +18,8 @@ use super::error::{ErrorBody, ErrorView};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
     AnswerView, CallRequest, DeathsView, LogView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView,
-    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, SendRequest, SpawnRequest, StoppingView, UpgradeLine,
-    UpgradeRequest, UpgradeView, UpgradesView,
+    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest, StoppingView,
+    UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView,
 };
 
 /// An answer that is not a stream of lines may have this many bytes.
@@ -105,6 +105,11 @@ impl Client {
     /// `POST /v1/processes`.
     pub async fn spawn(&self, request: &SpawnRequest) -> Result<PidView, ClientError> {
         self.json(Method::POST, "/v1/processes", request).await
+    }
+
+    /// `POST /v1/run`.
+    pub async fn run(&self, request: &RunRequest) -> Result<AnswerView, ClientError> {
+        self.json(Method::POST, "/v1/run", request).await
     }
 
     /// `POST /v1/processes/{target}/send`.
