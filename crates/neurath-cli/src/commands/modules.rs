@@ -79,12 +79,16 @@ fn one(info: &ModuleInfoView) {
     for entry in entries {
         print(format!("\n{} {}", entry.kind, bold().apply_to(signature(entry))));
         let fact = |name: &str, of: &TypeView| print(format!("  {name:<7}  {}", clean(&of.name)));
-        fact("state", &entry.state);
-        for takes in &entry.takes {
+        let is_function = entry.kind == "function";
+        // A function's state is its arguments, and what it is called with says nothing.
+        if !is_function {
+            fact("state", &entry.state);
+        }
+        for takes in entry.takes.iter().filter(|takes| !is_function || takes.class != "call") {
             fact(&takes.class, &takes.of);
         }
         if let Some(reply) = &entry.reply {
-            fact("reply", reply);
+            fact(if is_function { "result" } else { "reply" }, reply);
         }
     }
     for converter in converters {

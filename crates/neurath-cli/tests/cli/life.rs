@@ -226,6 +226,32 @@ fn a_message_of_another_type_is_refused_and_listed() {
 }
 
 #[test]
+fn listings_keep_their_columns_apart() {
+    let node = Node::start();
+    node.install(&["account-v1", "account-v2", "pingpong-v1", "rogue"]);
+    let account = node.spawn(["account", r#"{"name": "Otto"}"#]);
+    node.run(["upgrade", "account@2.0.0"]).ok();
+    node.spawn(["rogue", "recurses"]);
+    node.spawn(["pingpong", "play", "[1, 0]", "--wait"]);
+    let full = node.json(["info", &account])["pid"].as_str().unwrap().to_owned();
+    node.spawn(["rogue", "floods", &json!([full, 3]).to_string()]);
+    node.until(["refusals"], |refusals| refusals["refused"].as_u64() >= Some(3));
+    node.until(["deaths"], |deaths| deaths["latest"].as_array().unwrap().len() >= 2);
+
+    let cells = |line: &str| line.split("  ").filter(|cell| !cell.trim().is_empty()).count();
+    for command in ["modules", "deaths", "refusals", "upgrades"] {
+        let text = node.run([command]).ok();
+        let columns = cells(text.lines().next().unwrap());
+        assert!(text.lines().count() > 1 && text.lines().all(|line| cells(line) == columns), "{text}");
+    }
+    let deaths = node.run(["deaths"]).ok();
+    assert!(deaths.contains("  trapped: the stack overflowed in `rogue::deeper`"), "{deaths}");
+    assert!(deaths.contains("  killed by ") && !deaths.contains('@'), "pids of this node are short: {deaths}");
+    let function = node.run(["modules", "pingpong"]).ok();
+    assert!(function.contains("\nfunction play(count, pause_ms): (u32, u64)\n  result   Score\n"), "{function}");
+}
+
+#[test]
 fn only_the_owner_reaches_a_node_and_its_socket_goes_with_it() {
     let mut node = Node::start();
     let socket = node.data().join("control.sock");
