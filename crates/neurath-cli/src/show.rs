@@ -46,6 +46,11 @@ impl Pids {
     pub(crate) fn short(&self, pid: &str) -> String {
         pid.strip_suffix(&self.0).unwrap_or(pid).to_owned()
     }
+
+    /// The same with all that are named in a text of the node.
+    pub(crate) fn short_in(&self, text: &str) -> String {
+        text.replace(&self.0, "")
+    }
 }
 
 /// `1 process`, `2 processes`.

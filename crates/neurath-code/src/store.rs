@@ -73,8 +73,8 @@ fn is_development(version: &Version) -> bool {
     version.build.starts_with("dev.")
 }
 
-/// `version` with the hash of its artifact.
-fn development_version(version: &Version, hash: ArtifactHash) -> Version {
+/// `version` with the hash of its artifact, as [`Binding::Development`] stores it.
+pub fn development_version(version: &Version, hash: ArtifactHash) -> Version {
     let build = BuildMetadata::new(&format!("dev.{}", hash.short())).unwrap_or_default();
     Version { build, ..version.clone() }
 }

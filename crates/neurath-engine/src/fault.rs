@@ -14,7 +14,7 @@ pub enum Fault {
     #[error("stopped: {0}")]
     Stopped(String),
     /// The guest did what WebAssembly or the guest ABI forbids.
-    #[error("trap: {message}")]
+    #[error("trapped: {message}")]
     Trap {
         /// What it did, and where.
         message: String,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use neurath_proto::abi::{PollStatus, ReceiveId, StartMode};
 use thiserror::Error;
-use wasmtime::{Func, Global, Memory, ModuleExport, Store, Trap, ValRaw, WasmBacktrace};
+use wasmtime::{Func, Global, Memory, ModuleExport, Store, Trap, Val, ValRaw, WasmBacktrace};
 
 use crate::fault::Fault;
 use crate::host::Host;
@@ -43,6 +43,8 @@ pub(crate) struct Parts<H: Host> {
     poll: Func,
     /// The entry that was started last: an idle instance is often used for the same again.
     start: Option<(EntryIndex, Func)>,
+    /// Whether the first of the globals is the stack pointer.
+    has_stack_pointer: bool,
     usable: bool,
 }
 
@@ -304,9 +306,12 @@ impl<H: Host> Parts<H> {
         let alloc = of(&exports.alloc).and_then(|e| e.into_func()).ok_or_else(lost)?;
         let poll = of(&exports.poll).and_then(|e| e.into_func()).ok_or_else(lost)?;
         let globals = exports.globals.iter().map(|export| of(export).and_then(|e| e.into_global()));
-        let globals = globals.collect::<Option<_>>().ok_or_else(lost)?;
+        let globals: Box<[Global]> = globals.collect::<Option<_>>().ok_or_else(lost)?;
         store.data_mut().memory = Some(memory);
-        Ok(Self { store, instance, memory, globals, alloc, poll, start: None, usable: true })
+        let mut parts =
+            Self { store, instance, memory, globals, alloc, poll, start: None, has_stack_pointer: false, usable: true };
+        parts.has_stack_pointer = exports.begins_with_global_0 && parts.begins_with_a_stack();
+        Ok(parts)
     }
 
     /// An instance with the module's initial image.
@@ -516,6 +521,29 @@ impl<H: Host> Parts<H> {
                 .all(|(global, value)| global.set(&mut self.store, value.to_val()).is_ok())
     }
 
+    /// Linkers make the stack pointer global number 0, and let it begin at the stack's upper end.
+    fn begins_with_a_stack(&mut self) -> bool {
+        let memory_bytes = self.memory.data_size(&self.store);
+        match self.first_global() {
+            Some(top) => top > 0 && top.is_multiple_of(16) && top as usize <= memory_bytes,
+            None => false,
+        }
+    }
+
+    /// Whether the stack has grown beyond its lower end, which is address 0: the pointer has wrapped around, or all that
+    /// is left is what a function that calls no other may use below it without moving it.
+    fn stack_overflowed(&mut self) -> bool {
+        const RED_ZONE: u32 = 128;
+        self.has_stack_pointer && self.first_global().is_some_and(|top| top < RED_ZONE || top > i32::MAX as u32)
+    }
+
+    fn first_global(&mut self) -> Option<u32> {
+        match self.globals.first()?.get(&mut self.store) {
+            Val::I32(value) => Some(value as u32),
+            _ => None,
+        }
+    }
+
     #[cold]
     fn trap(&mut self, message: String) -> Fault {
         self.usable = false;
@@ -526,6 +554,7 @@ impl<H: Host> Parts<H> {
     #[cold]
     fn fault(&mut self, error: &wasmtime::Error) -> Fault {
         self.usable = false;
+        let stack_overflowed = self.stack_overflowed();
         let state = self.store.data_mut();
         if let Some(fault) = state.fault.take() {
             return fault;
@@ -534,7 +563,10 @@ impl<H: Host> Parts<H> {
             return Fault::Panic;
         }
         let what = match error.downcast_ref::<Trap>() {
-            Some(trap) => trap.to_string(),
+            Some(Trap::StackOverflow) => "the stack overflowed".to_owned(),
+            Some(Trap::MemoryOutOfBounds) if stack_overflowed => "the stack overflowed".to_owned(),
+            Some(Trap::UnreachableCodeReached) => "unreachable code was reached".to_owned(),
+            Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
             None => error.to_string(),
         };
         let what = match state.memory_refused {

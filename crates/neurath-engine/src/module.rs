@@ -91,6 +91,8 @@ pub(crate) struct Exports {
     pub(crate) state: Option<ModuleExport>,
     pub(crate) initialize: Option<ModuleExport>,
     pub(crate) globals: Vec<ModuleExport>,
+    /// Whether the first of the globals is number 0 of the module.
+    pub(crate) begins_with_global_0: bool,
     pub(crate) starts: Vec<ModuleExport>,
     pub(crate) converts: Vec<ModuleExport>,
 }
@@ -301,6 +303,7 @@ impl Exports {
                 .iter()
                 .map(|(number, _)| required(&format!("{GLOBAL_PREFIX}{number}")))
                 .collect::<Result<_, _>>()?,
+            begins_with_global_0: inspected.globals.first().is_some_and(|(number, _)| *number == 0),
             starts: manifest
                 .entries
                 .iter()

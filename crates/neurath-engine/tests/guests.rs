@@ -274,7 +274,7 @@ fn traps_are_faults_that_name_the_function() {
         ("(i32.load (i32.const -4))", "out of bounds memory access"),
         ("(i32.load (i32.const 65533))", "out of bounds memory access"),
         ("(i32.load offset=4294967295 (i32.const -1))", "out of bounds memory access"),
-        ("(call $deep (i32.const 0))", "call stack exhausted"),
+        ("(call $deep (i32.const 0))", "the stack overflowed"),
         ("(call_indirect (result i32) (i32.const 5))", "undefined element"),
         ("(call_indirect (result i32) (i32.const 0))", "uninitialized element"),
         ("(memory.fill (i32.const 65530) (i32.const 1) (i32.const 7)) (i32.const 0)", "out of bounds memory access"),
@@ -290,6 +290,23 @@ fn traps_are_faults_that_name_the_function() {
         let place = if code.contains("deep") { "`deep`" } else { "`culprit`" };
         assert!(message.contains(place), "{code}: {message}");
     }
+}
+
+#[test]
+fn a_stack_below_address_0_has_overflowed() {
+    // The stack pointer as the last function left it; what that one may use below it without moving it is 128 bytes.
+    for (pointer, overflowed) in [(-32, true), (96, true), (128, false), (1024, false)] {
+        let mut instance = polling_with(
+            &format!("(global.set $pointer (i32.const {pointer})) (i32.load (i32.const -128))"),
+            "(global $pointer (mut i32) (i32.const 4096))",
+        );
+        let expected = if overflowed { "the stack overflowed in" } else { "out of bounds memory access in" };
+        let message = trapped(poll(&mut instance));
+        assert!(message.starts_with(expected), "{pointer}: {message}");
+    }
+    // Where no stack begins, the first global is no stack pointer.
+    let mut instance = polling_with("(i32.load (i32.const -128))", "(global $count (mut i32) (i32.const 3))");
+    assert!(trapped(poll(&mut instance)).starts_with("out of bounds memory access in"));
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn route(entry: &str, state: &Schema, to: &Entry, new: &Manifest) -> Result<Stat
         Ok(_) => String::new(),
     };
     Err(format!(
-        "the state of `{entry}` cannot be taken over by {}@{}: {why}; write a `#[neurath::converter]` from the old state, or give new fields defaults",
+        "the state of `{entry}` cannot be taken over by {}@{}: {why}; write a `#[neurath::converter]` from the old state, or give new fields `#[neurath(default)]`",
         new.package, new.version
     ))
 }
@@ -116,7 +116,7 @@ fn output(converter: &Converter, to: &Entry) -> Result<Option<Resolution>, Strin
         Ok(resolution) if resolution.is_identity() => Ok(None),
         Ok(resolution) => Ok(Some(resolution)),
         Err(mismatch) => Err(format!(
-            "converter `{}` makes a `{}`, but `{}` wants another state: {mismatch}",
+            "converter `{}` makes `{}`, but `{}` wants another state: {mismatch}",
             converter.name,
             converter.to.name(),
             to.name

@@ -96,6 +96,14 @@ pub enum NodeError {
         /// What there is.
         known: String,
     },
+    /// Only functions have a result.
+    #[error("`{entry}` of {module} is no function and has no result; start it with `neurath spawn`, without `--wait`")]
+    NoFunction {
+        /// The module.
+        module: String,
+        /// The entry.
+        entry: String,
+    },
     /// The JSON does not fit.
     #[error("{what}: {source}; it takes {wanted}")]
     Json {

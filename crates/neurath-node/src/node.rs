@@ -10,7 +10,7 @@ use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::{Kernel, Place, Program, Signal};
 use neurath_proto::envelope::Class;
-use neurath_proto::json::{from_json, from_json_with, to_json};
+use neurath_proto::json::{JsonError, from_json, from_json_with, to_json};
 use neurath_proto::manifest::{Entry, EntryKind, Manifest};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, Serial};
@@ -30,6 +30,7 @@ use crate::types::TypeTable;
 pub use crate::shard::ProcessDetails;
 pub use upgrading::{UpgradeOptions, UpgradeReport};
 
+mod running;
 mod upgrading;
 
 /// How a module is installed.
@@ -78,6 +79,16 @@ struct Inner {
     /// Upgrades and installations happen one after the other.
     changing: tokio::sync::Mutex<()>,
     _ticker: Ticker,
+}
+
+/// A process that is to be started.
+struct Start {
+    program: Arc<Program>,
+    /// The entry's place in the manifest.
+    entry: u32,
+    /// Encoded.
+    arguments: Vec<u8>,
+    shard: usize,
 }
 
 impl Node {
@@ -183,13 +194,9 @@ impl Node {
         let node = self.clone();
         let version = blocking(move || {
             let prepared = prepare(&wasm, &node.0.engine.config().module)?;
-            let manifest = prepared.manifest();
             // Compiled at once: what does not compile is not installed, and the first spawn is fast.
             drop(node.0.engine.compile::<Guest>(&prepared)?);
-            let version = manifest.version.parse::<semver::Version>();
-            let version =
-                version.map_err(|source| NodeError::ModuleVersion { version: manifest.version.clone(), source })?;
-            let name: ModuleName = manifest.package.parse()?;
+            let (name, version) = name_and_version(prepared.manifest())?;
             let binding = if options.dev { Binding::Development } else { Binding::Release };
             let put = PutOptions { binding, source: options.source };
             Ok::<_, NodeError>(node.0.store.put(&wasm, &name, &version, put)?)
@@ -216,7 +223,11 @@ impl Node {
         let same_package = || all.iter().filter(|m| m.package == version.name.as_str());
         if let Some(info) = same_package().find(|m| m.version == version.version.to_string()) {
             if info.processes > 0 {
-                return Err(NodeError::InUse(name, format!("{} processes run it", info.processes)));
+                let why = match info.processes {
+                    1 => "1 process runs it".to_owned(),
+                    many => format!("{many} processes run it"),
+                };
+                return Err(NodeError::InUse(name, why));
             }
             if info.current && same_package().count() > 1 {
                 let why = "it is current; upgrade to another version first".to_owned();
@@ -340,14 +351,19 @@ impl Node {
     /// # Errors
     /// The module or entry is unknown, or the arguments do not fit.
     pub async fn spawn(&self, module: &str, entry: Option<&str>, arguments: &Value) -> Result<Pid, NodeError> {
+        let Start { program, entry, arguments, shard } = self.start_of(module, entry, arguments).await?;
+        let (reply, answer) = oneshot::channel();
+        self.command(shard, Command::Spawn { program, entry, arguments, reply });
+        answer.await.map_err(|_| NodeError::Stopping)?.map_err(NodeError::NotSpawned)
+    }
+
+    async fn start_of(&self, module: &str, entry: Option<&str>, arguments: &Value) -> Result<Start, NodeError> {
         let program = if module.contains('@') { self.load(module).await? } else { self.load_current(module).await? };
         let code = loaded(&program);
         let (index, entry) = choose_entry(&code.name, &code.manifest, entry)?;
         let arguments = encode_arguments(entry, arguments)?;
         let shard = self.0.next_shard.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % self.0.shared.inboxes.len();
-        let (reply, answer) = oneshot::channel();
-        self.command(shard, Command::Spawn { program, entry: index, arguments, reply });
-        answer.await.map_err(|_| NodeError::Stopping)?.map_err(NodeError::NotSpawned)
+        Ok(Start { program, entry: index, arguments, shard })
     }
 
     /// Sends a message, given as JSON, to a pid or a name.
@@ -387,12 +403,28 @@ impl Node {
         });
         let (reply, answer) = oneshot::channel();
         self.command(self.shard_of(pid), Command::Ask { message, reply });
+        self.answer(answer, within).await
+    }
+
+    /// Waits for an answer, and shows it.
+    async fn answer(
+        &self,
+        answer: oneshot::Receiver<Result<Answer, CallError>>,
+        within: Duration,
+    ) -> Result<Value, NodeError> {
         let answer = match tokio::time::timeout(within, answer).await {
             Err(_) => return Err(NodeError::Call(CallError::TimedOut)),
             Ok(answer) => answer.map_err(|_| NodeError::Stopping)?.map_err(NodeError::Call)?,
         };
         let Answer { schema, payload } = answer;
-        let schema = types.schema(schema).ok_or_else(|| NodeError::Answer("its type is unknown".into()))?;
+        let schema = self
+            .0
+            .shared
+            .catalog
+            .surroundings()
+            .types
+            .schema(schema)
+            .ok_or_else(|| NodeError::Answer("its type is unknown".into()))?;
         to_json(&schema, &payload).map_err(|e| NodeError::Answer(e.to_string()))
     }
 
@@ -535,6 +567,13 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| NodeError::Stopping)?
 }
 
+/// What a module is to be called in the store.
+fn name_and_version(manifest: &Manifest) -> Result<(ModuleName, semver::Version), NodeError> {
+    let version = manifest.version.parse();
+    let version = version.map_err(|source| NodeError::ModuleVersion { version: manifest.version.clone(), source })?;
+    Ok((manifest.package.parse()?, version))
+}
+
 fn choose_entry<'m>(module: &str, manifest: &'m Manifest, wanted: Option<&str>) -> Result<(u32, &'m Entry), NodeError> {
     let known = || manifest.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
     let entries = || manifest.entries.iter().enumerate().map(|(i, e)| (i as u32, e));
@@ -567,13 +606,29 @@ fn encode_arguments(entry: &Entry, arguments: &Value) -> Result<Vec<u8>, NodeErr
         single => Value::Array(vec![single.clone()]),
     };
     let try_one = |value: &Value| from_json(&entry.arguments, value);
-    try_one(&array).or_else(|error| try_one(&Value::Array(vec![arguments.clone()])).map_err(|_| error)).map_err(
-        |source| NodeError::Json {
+    try_one(&array)
+        .or_else(|error| {
+            // Of two readings the one that came further is what was meant.
+            let further = |other: JsonError| if other.path.len() > error.path.len() { other } else { error };
+            try_one(&Value::Array(vec![arguments.clone()])).map_err(further)
+        })
+        .map_err(|error| NodeError::Json {
             what: format!("the arguments of `{}`", entry.name),
-            source,
+            source: JsonError { path: argument_path(entry, &error.path), ..error },
             wanted: format!("[{}] of type {}", names.join(", "), entry.arguments.name()),
-        },
-    )
+        })
+}
+
+/// The path with the argument's name, where it begins with the tuple of them all: `(i64,).0` is `sum`.
+fn argument_path(entry: &Entry, path: &str) -> String {
+    let named = || {
+        let (index, rest) = path.strip_prefix(&entry.arguments.name())?.strip_prefix('.').map(|inner| {
+            let end = inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(inner.len());
+            inner.split_at(end)
+        })?;
+        Some(format!("{}{rest}", entry.argument_names.get(index.parse::<usize>().ok()?)?))
+    };
+    named().unwrap_or_else(|| path.to_owned())
 }
 
 /// Which of the types that a process takes a JSON value is.

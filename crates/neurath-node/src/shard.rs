@@ -80,6 +80,21 @@ pub enum Command {
         /// Where its pid goes.
         reply: oneshot::Sender<Result<Pid, String>>,
     },
+    /// Start a function and ask for its result before it can begin.
+    Run {
+        /// Its code.
+        program: Arc<Program>,
+        /// The entry.
+        entry: u32,
+        /// Encoded arguments.
+        arguments: Vec<u8>,
+        /// What asks for the result: type and encoded value.
+        question: (SchemaId, Vec<u8>),
+        /// Where its pid goes.
+        started: oneshot::Sender<Result<Pid, String>>,
+        /// Where its result goes.
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    },
     /// Send a message from outside and, if it is a call, wait for the answer.
     Ask {
         /// Makes the message once the asker's pid and ref are known.
@@ -380,6 +395,14 @@ impl Shard {
             Command::Spawn { program, entry, arguments, reply } => {
                 let _ = reply.send(self.kernel.spawn(&program, entry, arguments, None, None));
             }
+            Command::Run { program, entry, arguments, question: (schema, payload), started, reply } => {
+                let spawned = self.kernel.spawn(&program, entry, arguments, None, None);
+                if let Ok(to) = spawned {
+                    let class = Class::Call;
+                    self.ask(Box::new(move |_, reference| Asked { to, class, reference, schema, payload }), reply);
+                }
+                let _ = started.send(spawned);
+            }
             Command::Ask { message, reply } => self.ask(message, reply),
             Command::List(reply) => {
                 let list = self.kernel.list().into_iter().map(|info| self.details(info));
@@ -591,5 +614,9 @@ pub(crate) fn reason(fault: &Fault, guest: &mut Guest) -> ExitReason {
     if let Some((message, location)) = guest.panic.take() {
         return ExitReason::Panic { message, location };
     }
-    ExitReason::Trap { message: fault.to_string() }
+    let message = match fault {
+        Fault::Trap { message } | Fault::Stopped(message) => message.clone(),
+        other => other.to_string(),
+    };
+    ExitReason::Trap { message }
 }

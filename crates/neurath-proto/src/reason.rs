@@ -68,6 +68,7 @@ impl fmt::Display for ExitReason {
             Self::NoProcess => f.write_str("no such process"),
             Self::NotStarted { message } => write!(f, "not started: {message}"),
             Self::Disconnected => f.write_str("its node is disconnected"),
+            Self::Custom { type_name, value, .. } if value.len() == 1 => write!(f, "{type_name} (1 byte)"),
             Self::Custom { type_name, value, .. } => write!(f, "{type_name} ({} bytes)", value.len()),
         }
     }

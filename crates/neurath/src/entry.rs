@@ -111,7 +111,7 @@ impl<S: Data> OldState<(S,)> for ServerShape {
 /// What a converter may return for a state `S`.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "this converter makes a `{Self}`, but the state of its entry is `{S}`",
+    message = "this converter makes `{Self}`, but the state of its entry is `{S}`",
     label = "does not make the entry's state"
 )]
 pub trait NewState<S> {

@@ -115,6 +115,13 @@ impl Receive {
         self.after_seq = arrived.seq;
     }
 
+    /// An answer that nobody has begun to wait for is not wanted: the host forgets the call.
+    pub(crate) fn give_up(&mut self) {
+        if self.id == 0 {
+            sys::give_up(executor::with(executor::Executor::next_id), self.reference);
+        }
+    }
+
     fn done(&mut self) {
         executor::with(|executor| executor.forget(self.id));
         self.id = 0;

@@ -1,7 +1,7 @@
 //! Requests that wait for an answer: [`call`] a server, [`ask`] any process.
 //!
-//! Invariant: a request ends: with the answer, with the callee's end, with a mismatch of types, or
-//! with its deadline, whichever comes first.
+//! Invariant: a request ends: with the answer, with the callee's end, with a mismatch of types, with
+//! its deadline, or by being dropped, whichever comes first; after that the host keeps nothing of it.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -104,6 +104,16 @@ impl<R: Data> Request<R> {
     /// Waits as long as the callee lives.
     pub fn without_deadline(self) -> Self {
         self.within(Duration::MAX)
+    }
+}
+
+impl<R> Drop for Request<R> {
+    #[inline]
+    fn drop(&mut self) {
+        // Once it has been polled, its receive sees to this.
+        if !self.is_over && self.sent.is_queued() {
+            self.receive.give_up();
+        }
     }
 }
 

@@ -116,7 +116,7 @@ pub trait Dispatch: Server + Entry<State = Self> {
 /// What `init` may return.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`init` makes a `{Self}`, not the server",
+    message = "`init` makes `{Self}`, not the server",
     label = "return `Self`, or a `Result<Self, E>` whose `E` can be sent"
 )]
 pub trait InitOutcome<S> {

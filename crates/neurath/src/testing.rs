@@ -97,9 +97,10 @@ struct Restore(Option<Host>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let inner = HOST.with(|host| host.replace(self.0.take()));
-        // Futures drop here, and what they drop may look for a host.
+        let inner = HOST.with(|host| host.replace(None));
+        // Futures drop here, and what they drop may look for a host: it must not find the outer one.
         drop(inner);
+        HOST.with(|host| host.replace(self.0.take()));
     }
 }
 
@@ -148,6 +149,8 @@ fn step() {
         if let Some(reason) = ended {
             host.end(pid, reason);
         }
+        // What the futures of the dead cancel is not another process's.
+        host.current = Pid::default();
         std::mem::take(&mut host.dead)
     });
     drop(dead);
@@ -387,6 +390,7 @@ impl Host {
             }
         }
         if deadline <= now {
+            self.give_up(wanted.reference);
             return TakeStatus::TimedOut;
         }
         let (reference, after_seq) = (wanted.reference, wanted.after_seq);
@@ -407,15 +411,20 @@ impl Host {
         let Some(me) = self.processes.get_mut(&current) else { return };
         me.deadlines.remove(&receive);
         let Some(gone) = me.waiting.remove(&receive) else { return };
-        if gone.reference.is_some() {
-            me.calls.remove(&gone.reference);
-        }
+        me.calls.remove(&gone.reference);
         let offered = me.mailbox.iter().find(|message| gone.offer != 0 && message.seq == gone.offer);
         let Some(message) = offered else { return };
         let next = me.waiting.iter_mut().find(|(_, waiting)| waiting.offer == 0 && waiting.wants(message));
         if let Some((receive, waiting)) = next {
             waiting.offer = message.seq;
             self.turns.push_back((current, Turn::Wake(*receive)));
+        }
+    }
+
+    /// The process waits for an answer no longer.
+    pub(crate) fn give_up(&mut self, reference: Ref) {
+        if let Some(me) = self.processes.get_mut(&self.current) {
+            me.calls.remove(&reference);
         }
     }
 
@@ -616,4 +625,41 @@ fn reason_from(tag: TypeTag, reason: &[u8]) -> ExitReason {
     }
     let schema = tag.schema();
     ExitReason::Custom { type_name: name_of(&schema), schema, value: reason.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ReplyTo, ask, call, recv, self_pid, sleep};
+    use std::time::Duration;
+
+    fn open_calls() -> usize {
+        host("a test", |host| host.me().calls.len())
+    }
+
+    #[test]
+    fn requests_that_nobody_waits_for_leave_no_call_open() {
+        run(async {
+            drop(call::<u32>(self_pid(), 1u32));
+            assert_eq!(open_calls(), 0, "dropped at once");
+
+            let late = call::<u32>(self_pid(), 2u32).within(Duration::from_secs(1));
+            assert_eq!((late.await, open_calls()), (Err(CallError::TimedOut), 0));
+
+            let given_up = call::<u32>(self_pid(), 3u32).without_deadline();
+            let mut given_up = Box::pin(given_up);
+            let poll = std::future::poll_fn(|context| std::task::Poll::Ready(given_up.as_mut().poll(context)));
+            assert!(poll.await.is_pending());
+            assert_eq!(open_calls(), 1);
+            drop(given_up);
+            assert_eq!(open_calls(), 0, "dropped while it waited");
+
+            let answered = ask(self_pid(), |reply: ReplyTo<u32>| reply);
+            recv::<ReplyTo<u32>>().await.send(4);
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(open_calls(), 1);
+            drop(answered);
+            assert_eq!(open_calls(), 0, "dropped with its answer");
+        });
+    }
 }

@@ -101,7 +101,7 @@ pub struct Game {
     pub score: ReplyTo<Score>,
 }
 
-/// Has games played for whoever asks; for those who cannot run functions, such as a command line.
+/// Has games played for whoever asks, in the version that it was started in.
 #[neurath::process(accepts(Game))]
 pub async fn umpire() {
     loop {

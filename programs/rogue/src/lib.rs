@@ -192,6 +192,21 @@ pub async fn answers_wrongly() {
     }
 }
 
+/// Asks a server `count` times without waiting for any answer, then once more and waits.
+#[neurath::process]
+pub async fn asks_in_vain(to: Pid, count: u64) {
+    for n in 0..count {
+        drop(call::<u64>(to, 0u64));
+        if n % 50 == 49 {
+            flush().await;
+        }
+    }
+    match call::<u64>(to, 0u64).without_deadline().await {
+        Ok(answer) => info!("answered {answer} after {count} questions in vain"),
+        Err(error) => panic!("after {count} questions in vain: {error}"),
+    }
+}
+
 /// Sends one message of `len` bytes and ends with what became of it.
 #[neurath::process]
 pub async fn sends_much(to: Pid, len: u32) {

@@ -32,7 +32,11 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let pids = Pids::of(&client.node().await?);
     let mut table = Table::new([Column::Left("TIME"), Column::Right("PID"), Column::Flexible("WHY")]);
     for death in deaths.latest {
-        table.row([(show::time(death.at_ms), dim()), (pids.short(&death.pid), Style::new()), (death.why, red())]);
+        table.row([
+            (show::time(death.at_ms), dim()),
+            (pids.short(&death.pid), Style::new()),
+            (pids.short_in(&death.why), red()),
+        ]);
     }
     print(table.render());
     Ok(())

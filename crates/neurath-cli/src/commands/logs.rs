@@ -34,7 +34,8 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
         } else {
             let missed = last.map_or(0, |last| line.number.saturating_sub(last + 1));
             if missed > 0 {
-                print(dim().apply_to(format!("({missed} lines were dropped)")).to_string());
+                let missed = show::count(missed as usize, "line was", "lines were");
+                print(dim().apply_to(format!("({missed} dropped)")).to_string());
             }
             print(show_line(&line, &pids));
         }

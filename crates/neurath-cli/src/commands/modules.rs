@@ -2,7 +2,7 @@
 
 use clap::Args;
 use console::Style;
-use neurath_node::api::view::{EntryView, ModuleInfoView, ModuleView};
+use neurath_node::api::view::{EntryView, ModuleInfoView, ModuleView, TypeView};
 
 use crate::failure::Failure;
 use crate::output::{bold, clean, dim, green, note, print, print_json};
@@ -78,12 +78,17 @@ fn one(info: &ModuleInfoView) {
     fact("sdk", clean(sdk));
     for entry in entries {
         print(format!("\n{} {}", entry.kind, bold().apply_to(signature(entry))));
-        print(format!("  state  {}", clean(&entry.state.name)));
-        for takes in &entry.takes {
-            print(format!("  {:<7}{}", takes.class, clean(&takes.of.name)));
+        let fact = |name: &str, of: &TypeView| print(format!("  {name:<7}  {}", clean(&of.name)));
+        let is_function = entry.kind == "function";
+        // A function's state is its arguments, and what it is called with says nothing.
+        if !is_function {
+            fact("state", &entry.state);
+        }
+        for takes in entry.takes.iter().filter(|takes| !is_function || takes.class != "call") {
+            fact(&takes.class, &takes.of);
         }
         if let Some(reply) = &entry.reply {
-            print(format!("  reply  {}", clean(&reply.name)));
+            fact(if is_function { "result" } else { "reply" }, reply);
         }
     }
     for converter in converters {

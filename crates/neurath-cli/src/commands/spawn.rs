@@ -1,28 +1,37 @@
-//! `neurath spawn`: starts a process.
+//! `neurath spawn`: starts a process, or runs a function.
+
+use std::time::Duration;
 
 use clap::Args;
 use neurath_node::api::Client;
-use neurath_node::api::view::SpawnRequest;
+use neurath_node::api::view::{RunRequest, SpawnRequest};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, print_json_line};
 use crate::place::Place;
 use crate::show::Pids;
 use crate::value::{self, NotJson};
 
-/// Start a process
+/// Start a process, or run a function
 #[derive(Args, Debug)]
 #[command(after_help = "Arguments are a JSON array in the entry's order, an object by their names, or the only one.\n\
-                  Prints the pid; other commands take it, or a name that the process registered.\n\nExamples:\n  \
+                  Prints the pid; other commands take it, or a name that the process registered. A function ends with \
+                  its result, which nobody can ask for afterwards: --wait prints it.\n\nExamples:\n  \
                   neurath spawn counter 0\n  neurath spawn counter@1.0.0 counter '[0]'\n  \
-                  neurath spawn bank account '{\"owner\": \"Otto\"}'")]
+                  neurath spawn bank account '{\"owner\": \"Otto\"}'\n  neurath spawn math fib 30 --wait")]
 pub(crate) struct Arguments {
     /// `name` for its current version, `name@version`, or digits of the artifact's hash
     module: String,
     /// The entry, if there are several, and its arguments as JSON
     #[arg(value_names = ["ENTRY", "ARGS_JSON"], num_args = 0..=2, allow_negative_numbers = true)]
     rest: Vec<String>,
+    /// Run a function, and print its result instead of the pid
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait for the result; the function itself goes on after that [default: as long as it takes]
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = value::duration)]
+    within: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,7 +46,18 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
         Some(Ok(value)) => value,
         Some(Err(wrong)) => return Err(not_json(&client, &arguments.module, entry, &wrong).await),
     };
-    let request = SpawnRequest { module: arguments.module, entry: entry.map(str::to_owned), arguments: parsed };
+    let (module, entry) = (arguments.module, entry.map(str::to_owned));
+    if arguments.wait {
+        let within_ms = arguments.within.map(|within| within.as_millis() as u64);
+        let answer = client.run(&RunRequest { module, entry, arguments: parsed, within_ms }).await?;
+        if arguments.json {
+            print_json(&answer);
+        } else {
+            print_json_line(&answer.answer);
+        }
+        return Ok(());
+    }
+    let request = SpawnRequest { module, entry, arguments: parsed };
     let spawned = client.spawn(&request).await?;
     if arguments.json {
         print_json(&spawned);

@@ -42,14 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
     let client = place.client()?;
     let node = client.node().await?;
-    let module = if is_path(&arguments.module) {
-        let (wasm, source) = module(Path::new(&arguments.module), &arguments.build).await?;
-        client.install(wasm, true, Some(&source)).await?.module
-    } else {
-        arguments.module
-    };
-    let patience_ms = arguments.patience.map(|patience| patience.as_millis() as u64);
-    let report = upgrade(&client, &UpgradeRequest { module, patience_ms, dry_run: arguments.dry_run }).await?;
+    let report = carry_out(&client, &arguments).await?;
     if arguments.json {
         print_json(&report);
     } else {
@@ -62,8 +55,21 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     }
 }
 
+async fn carry_out(client: &Client, arguments: &Arguments) -> Result<UpgradeView, Failure> {
+    let mut reference = arguments.module.clone();
+    if is_path(&reference) {
+        let (wasm, source) = module(Path::new(&reference), &arguments.build).await?;
+        if arguments.dry_run {
+            return Ok(client.plan_upgrade(wasm).await?);
+        }
+        reference = client.install(wasm, true, Some(&source)).await?.module;
+    }
+    let patience_ms = arguments.patience.map(|patience| patience.as_millis() as u64);
+    upgrade(client, &UpgradeRequest { module: reference, patience_ms, dry_run: arguments.dry_run }).await
+}
+
 /// Asks the node, with a bar.
-pub(crate) async fn upgrade(client: &Client, request: &UpgradeRequest) -> Result<UpgradeView, Failure> {
+async fn upgrade(client: &Client, request: &UpgradeRequest) -> Result<UpgradeView, Failure> {
     let bar = Bar::new(format!("upgrading to {}", request.module));
     Ok(client.upgrade(request, |done, total| bar.at(done, total, "servers")).await?)
 }
@@ -93,7 +99,8 @@ fn show(report: &UpgradeView, pids: &Pids) {
         print(format!("  and {} more", report.rolled_back.len() - NAMED_MAX));
     }
     if !report.on_their_own.is_empty() {
-        print(format!("  {} at their own `become_latest!`", processes(report.on_their_own.len())));
+        let processes = show::count(report.on_their_own.len(), "process at its own", "processes at their own");
+        print(format!("  {processes} `become_latest!`"));
     }
     match (report.dry_run, report.current) {
         (true, _) => note("nothing was changed: this was a dry run"),

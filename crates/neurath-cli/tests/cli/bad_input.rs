@@ -138,7 +138,8 @@ fn json_of_the_wrong_shape_is_answered_with_what_fits() {
     node.run(["send", pid, r#"{"Deposit": {}}"#]).fails(1, &["Tell", "cents"]);
     node.run(["call", pid, r#"{"Deposit": {"cents": 1}}"#]).fails(1, &["Deposit"]);
     node.run(["spawn", "account"]).fails(1, &["arguments of `account`", "name"]);
-    node.run(["spawn", "account", "12"]).fails(1, &["String", "12"]);
+    node.run(["spawn", "account", "12"]).fails(1, &["at name: expected a string", "12"]);
+    node.run(["spawn", "account", r#"["Otto", 12]"#]).fails(1, &["at name: expected a string", "an array of 2"]);
     node.run(["spawn", "account", "{name: x}"]).fails(2, &["not JSON", r#"'["text"]'"#]);
     undisturbed.check();
 }

@@ -45,6 +45,25 @@ fn a_process_is_started_asked_listed_and_ended() {
 }
 
 #[test]
+fn a_function_is_run_and_its_result_is_printed() {
+    let node = Node::start();
+    node.install(&["pingpong-v1", "counter-v1"]);
+    let score: Value = serde_json::from_str(&node.run(["spawn", "pingpong", "play", "[4, 0]", "--wait"]).ok()).unwrap();
+    assert_eq!((&score["pings"], &score["pongs"]), (&json!(4), &json!(4)), "{score}");
+    let answer = node.json(["spawn", "pingpong@1.0.0", "play", r#"{"count": 2, "pause_ms": 0}"#, "--wait"]);
+    assert_eq!(answer["answer"]["versions"], json!([1, 1]));
+    node.until(["ps"], |listed| listed["total"] == 0);
+
+    let slowly = ["spawn", "pingpong", "play", "[1000, 1000]", "--wait", "--within", "1ms"];
+    node.run(slowly).fails(1, &["no answer within the deadline"]);
+    assert_ne!(node.json(["ps"])["total"], 0, "the function goes on");
+    node.run(["spawn", "pingpong", "play", "[4, \"x\"]", "--wait"]).fails(1, &["at pause_ms: expected an integer"]);
+    node.run(["spawn", "counter", "counter", "0", "--wait"]).fails(1, &["`counter` of counter@1.0.0 is no function"]);
+    let usage = node.run(["spawn", "pingpong", "play", "[4, 0]", "--within", "1s"]);
+    assert_eq!(usage.code, 2, "--within is for --wait: {}", usage.err);
+}
+
+#[test]
 fn tables_are_aligned_and_fit_a_terminal() {
     let node = Node::start();
     node.install(&["counter-v1", "account-v1"]);
@@ -83,11 +102,13 @@ fn modules_are_listed_shown_and_removed() {
     let shown = node.json(["modules", "counter@2.0.0"]);
     let counter = shown["entries"].as_array().unwrap().iter().find(|e| e["name"] == "counter").unwrap();
     assert_eq!((&counter["kind"], &counter["argument_names"]), (&json!("process"), &json!(["sum"])));
+    let text = node.run(["modules", "counter@2.0.0"]).ok();
+    assert!(text.contains("\n  state    (i64,)\n  message  Tally\n"), "{text}");
     let by_hash = node.json(["modules", &first["hash"].as_str().unwrap()[..16]]);
     assert_eq!(by_hash["name"], "counter");
 
     let pid = node.spawn(["counter@1.0.0", "counter", "1"]);
-    node.run(["uninstall", "counter@1.0.0"]).fails(1, &["counter@1.0.0", "in use"]);
+    node.run(["uninstall", "counter@1.0.0"]).fails(1, &["counter@1.0.0", "in use", "1 process runs it"]);
     node.run(["kill", &pid, "--force"]).ok();
     node.until(["ps"], |listed| listed["total"] == 0);
     node.run(["uninstall", "counter@1.0.0"]).fails(1, &["current"]);
@@ -106,7 +127,9 @@ fn servers_are_upgraded_with_their_state_and_rolled_back_when_that_fails() {
     assert_eq!(plan["plan"].as_array().unwrap().len(), 1, "{plan}");
     assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 1}));
 
-    node.run(["upgrade", "account@3.0.0"]).fails(1, &["account@1.0.0 account", "name"]);
+    let refused = node.run(["upgrade", "account@3.0.0"]);
+    refused.fails(1, &["account@1.0.0 account", "name"]);
+    assert_eq!(refused.err.matches("converter").count(), 1, "what to do is said once: {}", refused.err);
     assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 1}), "a refused plan touches nothing");
 
     let report = node.json(["upgrade", "account@2.0.0"]);
@@ -130,10 +153,39 @@ fn servers_are_upgraded_with_their_state_and_rolled_back_when_that_fails() {
 }
 
 #[test]
+fn a_dry_run_of_a_module_leaves_nothing_in_the_store() {
+    let node = Node::start();
+    node.install(&["account-v1"]);
+    let pid = node.spawn(["account", r#"{"name": "Otto"}"#]);
+    let files = || {
+        let in_dir = |dir: &str| fs::read_dir(node.data().join(dir)).unwrap().flatten().map(|entry| entry.path());
+        let mut all: Vec<_> = in_dir("store/artifacts").chain(in_dir("native")).collect();
+        all.sort();
+        all
+    };
+    let before = (files(), node.json(["modules"]));
+    let path = |name: &str| guest(name).to_str().unwrap().to_owned();
+
+    let plan = node.json(["upgrade", &path("account-v2"), "--dry-run"]);
+    assert_eq!((&plan["dry_run"], &plan["from"]), (&json!(true), &json!("account@1.0.0")));
+    assert!(plan["to"].as_str().unwrap().starts_with("account@2.0.0+dev."), "{plan}");
+    assert_eq!(plan["plan"], json!(["account@1.0.0 account: converter `from_v1`"]));
+    node.run(["upgrade", &path("account-v3"), "--dry-run"]).fails(1, &["account@1.0.0 account", "name"]);
+    node.run(["upgrade", &path("counter-v1"), "--dry-run"]).ok();
+    assert_eq!((files(), node.json(["modules"])), before);
+    assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 1}));
+
+    let report = node.json(["upgrade", &path("account-v2")]);
+    assert_eq!((&report["to"], &report["current"]), (&plan["to"], &json!(true)), "what was planned is done");
+}
+
+#[test]
 fn plain_processes_change_when_they_say_so() {
     let node = Node::start();
     node.install(&["counter-v1", "counter-v2"]);
     let pid = node.spawn(["counter", "counter", "5"]);
+    let planned = node.run(["upgrade", "counter@2.0.0", "--dry-run"]).ok();
+    assert!(planned.contains("  1 process at its own `become_latest!`"), "{planned}");
     let report = node.json(["upgrade", "counter@2.0.0"]);
     assert_eq!(report["on_their_own"].as_array().unwrap().len(), 1, "{report}");
     assert_eq!(node.call(&pid, r#""Version""#), 1);
@@ -171,6 +223,32 @@ fn a_message_of_another_type_is_refused_and_listed() {
     let latest = &refusals["latest"][0];
     assert_eq!((&latest["to"], &latest["type"]), (&json!(full), &json!("Nudge")), "{refusals}");
     assert!(node.run(["refusals"]).ok().contains("Nudge"));
+}
+
+#[test]
+fn listings_keep_their_columns_apart() {
+    let node = Node::start();
+    node.install(&["account-v1", "account-v2", "pingpong-v1", "rogue"]);
+    let account = node.spawn(["account", r#"{"name": "Otto"}"#]);
+    node.run(["upgrade", "account@2.0.0"]).ok();
+    node.spawn(["rogue", "recurses"]);
+    node.spawn(["pingpong", "play", "[1, 0]", "--wait"]);
+    let full = node.json(["info", &account])["pid"].as_str().unwrap().to_owned();
+    node.spawn(["rogue", "floods", &json!([full, 3]).to_string()]);
+    node.until(["refusals"], |refusals| refusals["refused"].as_u64() >= Some(3));
+    node.until(["deaths"], |deaths| deaths["latest"].as_array().unwrap().len() >= 2);
+
+    let cells = |line: &str| line.split("  ").filter(|cell| !cell.trim().is_empty()).count();
+    for command in ["modules", "deaths", "refusals", "upgrades"] {
+        let text = node.run([command]).ok();
+        let columns = cells(text.lines().next().unwrap());
+        assert!(text.lines().count() > 1 && text.lines().all(|line| cells(line) == columns), "{text}");
+    }
+    let deaths = node.run(["deaths"]).ok();
+    assert!(deaths.contains("  trapped: the stack overflowed in `rogue::deeper`"), "{deaths}");
+    assert!(deaths.contains("  killed by ") && !deaths.contains('@'), "pids of this node are short: {deaths}");
+    let function = node.run(["modules", "pingpong"]).ok();
+    assert!(function.contains("\nfunction play(count, pause_ms): (u32, u64)\n  result   Score\n"), "{function}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_monitor_fires_once_with_the_reason() {
         world.settle();
         world.send(target, NUMBER, 1);
         world.settle();
-        assert_eq!(*seen.borrow(), ["down Why (1 bytes)"]);
+        assert_eq!(*seen.borrow(), ["down Why (1 byte)"]);
     }
 }
 
@@ -137,7 +137,7 @@ fn a_process_that_traps_exits_gets_them_as_messages_but_a_kill_cannot_be_caught(
     world.settle();
     world.signal(pid, Signal::Exit { to: pid, from: target, reason: ExitReason::Normal, linked: false });
     world.settle();
-    assert_eq!(*seen.borrow(), ["exit Why (1 bytes)", "exit normal"]);
+    assert_eq!(*seen.borrow(), ["exit Why (1 byte)", "exit normal"]);
     world.signal(pid, Signal::Kill { to: pid, by: Some(target) });
     world.settle();
     assert_eq!(world.ended.last().unwrap(), &(pid, ExitReason::Killed { by: Some(target) }));

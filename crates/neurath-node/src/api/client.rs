@@ -18,8 +18,8 @@ use super::error::{ErrorBody, ErrorView};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
     AnswerView, CallRequest, DeathsView, LogView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView,
-    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, SendRequest, SpawnRequest, StoppingView, UpgradeLine,
-    UpgradeRequest, UpgradeView, UpgradesView,
+    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest, StoppingView,
+    UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView,
 };
 
 /// An answer that is not a stream of lines may have this many bytes.
@@ -107,6 +107,11 @@ impl Client {
         self.json(Method::POST, "/v1/processes", request).await
     }
 
+    /// `POST /v1/run`.
+    pub async fn run(&self, request: &RunRequest) -> Result<AnswerView, ClientError> {
+        self.json(Method::POST, "/v1/run", request).await
+    }
+
     /// `POST /v1/processes/{target}/send`.
     pub async fn send(&self, target: &str, message: Value) -> Result<PidView, ClientError> {
         let path = format!("/v1/processes/{}/send", escape(target));
@@ -161,6 +166,11 @@ impl Client {
             }
         }
         Err(ClientError::Broken(UPGRADE_ENDED.into()))
+    }
+
+    /// `POST /v1/upgrades/plan`.
+    pub async fn plan_upgrade(&self, wasm: Vec<u8>) -> Result<UpgradeView, ClientError> {
+        self.ask(Method::POST, "/v1/upgrades/plan", wasm.into()).await
     }
 
     /// `GET /v1/upgrades`.

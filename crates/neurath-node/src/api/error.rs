@@ -100,6 +100,7 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::Types(_) => (S::INSUFFICIENT_STORAGE, "too_many_types"),
         NodeError::UnknownEntry { .. } => (S::NOT_FOUND, "unknown_entry"),
         NodeError::WhichEntry { .. } => (S::BAD_REQUEST, "which_entry"),
+        NodeError::NoFunction { .. } => (S::UNPROCESSABLE_ENTITY, "no_function"),
         NodeError::Json { .. } => (S::UNPROCESSABLE_ENTITY, "wrong_json"),
         NodeError::UnknownProcess(_) => (S::NOT_FOUND, "unknown_process"),
         NodeError::TakesNone { .. } => (S::UNPROCESSABLE_ENTITY, "takes_none"),

@@ -20,8 +20,8 @@ use super::error::ApiError;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
     AnswerView, CallRequest, DeathsView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView, ProcessInfoView,
-    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, SendRequest, SpawnRequest, StoppingView,
-    UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
+    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest,
+    StoppingView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
 };
 use super::{CALL_WITHIN_MAX_MS, CALL_WITHIN_MS, PROCESSES_DEFAULT, PROCESSES_MAX, REQUEST_BYTES_MAX};
 use crate::shared::now_ms;
@@ -36,17 +36,20 @@ struct Api {
 type Answer<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
-    let modules =
-        get(list_modules).post(install).put(install).layer(DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize));
+    let takes_module = || DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize);
+    let modules = get(list_modules).post(install).put(install).layer(takes_module());
+    let plan = post(plan_upgrade).layer(takes_module());
     Router::new()
         .route("/v1/node", get(show_node))
         .route("/v1/processes", get(list_processes).post(spawn))
         .route("/v1/processes/{target}", get(show_process).delete(kill))
         .route("/v1/processes/{target}/send", post(send))
         .route("/v1/processes/{target}/call", post(call))
+        .route("/v1/run", post(run))
         .route("/v1/modules", modules)
         .route("/v1/modules/{reference}", get(show_module).delete(uninstall))
         .route("/v1/upgrades", get(list_upgrades).post(upgrade))
+        .route("/v1/upgrades/plan", plan)
         .route("/v1/logs", get(logs))
         .route("/v1/refusals", get(list_refusals))
         .route("/v1/deaths", get(list_deaths))
@@ -128,19 +131,37 @@ async fn spawn(
     let SpawnRequest { module, entry, arguments } = request;
     match node.spawn(&module, entry.as_deref(), &arguments).await {
         Ok(pid) => Ok((StatusCode::CREATED, Json(PidView { pid: pid.to_string() }))),
-        Err(error) => {
-            let error = ApiError::from(error);
-            if !error.is_about_json() {
-                return Err(error);
-            }
-            let manifest = node.manifest(&module).await?;
-            let named = entry.as_deref().and_then(|name| manifest.entry(name));
-            let chosen = named.or_else(|| manifest.entry(&manifest.package.replace('-', "_")));
-            let example =
-                chosen.or(manifest.entries.first()).map(|entry| neurath_proto::json::example(&entry.arguments));
-            Err(error.examples(example.into_iter().collect()))
-        }
+        Err(error) => Err(with_arguments(&node, &module, entry.as_deref(), error).await),
     }
+}
+
+async fn run(State(Api { node, .. }): State<Api>, ABody(request): ABody<RunRequest>) -> Answer<AnswerView> {
+    let RunRequest { module, entry, arguments, within_ms } = request;
+    let within = within(within_ms.unwrap_or(CALL_WITHIN_MAX_MS))?;
+    match node.run(&module, entry.as_deref(), &arguments, within).await {
+        Ok(answer) => Ok(Json(AnswerView { answer })),
+        Err(error) => Err(with_arguments(&node, &module, entry.as_deref(), error).await),
+    }
+}
+
+/// An error about a start, with arguments that would be taken if it is about JSON.
+async fn with_arguments(node: &Node, module: &str, entry: Option<&str>, error: NodeError) -> ApiError {
+    let error = ApiError::from(error);
+    if !error.is_about_json() {
+        return error;
+    }
+    let Ok(manifest) = node.manifest(module).await else { return error };
+    let named = entry.and_then(|name| manifest.entry(name));
+    let chosen = named.or_else(|| manifest.entry(&manifest.package.replace('-', "_")));
+    let example = chosen.or(manifest.entries.first()).map(|entry| neurath_proto::json::example(&entry.arguments));
+    error.examples(example.into_iter().collect())
+}
+
+fn within(ms: u64) -> Result<Duration, ApiError> {
+    if ms > CALL_WITHIN_MAX_MS {
+        return Err(ApiError::bad_request(format!("`within_ms` is at most {CALL_WITHIN_MAX_MS}")));
+    }
+    Ok(Duration::from_millis(ms))
 }
 
 async fn kill(
@@ -175,11 +196,8 @@ async fn call(
     APath(target): APath,
     ABody(request): ABody<CallRequest>,
 ) -> Answer<AnswerView> {
-    let within_ms = request.within_ms.unwrap_or(CALL_WITHIN_MS);
-    if within_ms > CALL_WITHIN_MAX_MS {
-        return Err(ApiError::bad_request(format!("`within_ms` is at most {CALL_WITHIN_MAX_MS}")));
-    }
-    match node.call(&target, &request.message, Duration::from_millis(within_ms)).await {
+    let within = within(request.within_ms.unwrap_or(CALL_WITHIN_MS))?;
+    match node.call(&target, &request.message, within).await {
         Ok(answer) => Ok(Json(AnswerView { answer })),
         Err(error) => Err(with_examples(&node, &target, error, true).await),
     }
@@ -269,6 +287,11 @@ async fn upgrade(
         let _ = out.send(last).await;
     });
     Ok(response)
+}
+
+async fn plan_upgrade(State(Api { node, .. }): State<Api>, wasm: Result<Bytes, BytesRejection>) -> Answer<UpgradeView> {
+    let report = node.plan_upgrade(body(wasm)?.into()).await?;
+    Ok(Json(UpgradeView::new(report, true)))
 }
 
 async fn list_upgrades(State(Api { node, .. }): State<Api>) -> Json<UpgradesView> {

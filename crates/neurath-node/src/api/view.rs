@@ -254,6 +254,23 @@ pub struct SpawnRequest {
     pub arguments: Value,
 }
 
+/// Which function to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// `name`, `name@version` or digits of a hash.
+    pub module: String,
+    /// Which function; it may be left out if there is one entry, or one that is called like the module.
+    #[serde(default)]
+    pub entry: Option<String>,
+    /// An array in the order of the function's arguments, an object by their names, or the only one.
+    #[serde(default)]
+    pub arguments: Value,
+    /// How long to wait for the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_ms: Option<u64>,
+}
+
 /// What to send.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -273,7 +290,7 @@ pub struct CallRequest {
     pub within_ms: Option<u64>,
 }
 
-/// The answer to a call.
+/// The answer to a call, or a function's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnswerView {
     /// It.

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use neurath_code::store::development_version;
 use neurath_kernel::plan::{StateRoute, plan_entry};
 use neurath_kernel::{UpgradeId, UpgradeOrder};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::catalog::Loaded;
 
 /// How an upgrade goes.
 #[derive(Clone, Debug)]
@@ -67,44 +69,19 @@ impl Node {
         let _one = self.0.changing.lock().await;
         let started = std::time::Instant::now();
         let version = self.newest(module)?;
-        let package = version.name.to_string();
         let target = self.load_version(version.clone()).await?;
-        let members: Vec<_> = self.gather(|reply| Command::Members(package.clone(), reply)).await.concat();
-        let (plan, refused) = plan_members(&members, &target);
-        if !refused.is_empty() {
-            return Err(NodeError::PlanRefused { package, to: target.name.clone(), reasons: refused });
-        }
-        let before = self.0.store.current(&version.name)?;
-        let mut report = UpgradeReport {
-            from: before.as_ref().map(ToString::to_string),
-            to: target.name.clone(),
-            plan,
-            committed: Vec::new(),
-            rolled_back: Vec::new(),
-            on_their_own: Vec::new(),
-            current: false,
-            took: Duration::ZERO,
-            package: package.clone(),
-        };
-        let id = UpgradeId(self.0.last_upgrade.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
-        let mut orders: Vec<Vec<(Pid, UpgradeOrder)>> = self.0.shared.inboxes.iter().map(|_| Vec::new()).collect();
-        for (pid, program, entry) in &members {
-            if program.code == target.code {
-                continue;
-            }
-            let entry = &program.entries[*entry as usize];
-            let Some(to) = target.entries.iter().position(|e| e.name == entry.name) else { continue };
-            if entry.is_server {
-                let order = UpgradeOrder { id, program: target.clone(), entry: to as u32 };
-                orders[self.shard_of(*pid)].push((*pid, order));
-            } else {
-                report.on_their_own.push(*pid);
-            }
-        }
+        let Loaded { name, hash, manifest, .. } = &*loaded(&target);
+        let (mut report, servers) = self.planned(&version.name, &Target { name, hash, manifest }).await?;
         if options.dry_run {
             report.took = started.elapsed();
             return Ok(report);
         }
+        let id = UpgradeId(self.0.last_upgrade.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
+        let mut orders: Vec<Vec<(Pid, UpgradeOrder)>> = self.0.shared.inboxes.iter().map(|_| Vec::new()).collect();
+        for (pid, entry) in servers {
+            orders[self.shard_of(pid)].push((pid, UpgradeOrder { id, program: target.clone(), entry }));
+        }
+        let package = report.package.clone();
         let catalog_before = self.0.shared.catalog.set_current(&package, Some(target.clone()));
         let patience = options.patience.unwrap_or(self.config().upgrade_patience);
         self.carry_out(id, orders, patience, &mut report, progress).await;
@@ -117,6 +94,61 @@ impl Node {
         }
         report.took = started.elapsed();
         Ok(report)
+    }
+
+    /// What an upgrade to a module, installed as a development version, would do. Nothing of the module is kept.
+    ///
+    /// # Errors
+    /// It is no module for this node, or the plan is refused.
+    pub async fn plan_upgrade(&self, wasm: Vec<u8>) -> Result<UpgradeReport, NodeError> {
+        let _one = self.0.changing.lock().await;
+        let started = std::time::Instant::now();
+        let limits = self.0.engine.config().module.clone();
+        let prepared = blocking(move || Ok(prepare(&wasm, &limits)?)).await?;
+        let (hash, manifest) = (prepared.hash(), prepared.manifest());
+        let (package, version) = name_and_version(manifest)?;
+        let name = format!("{package}@{}", development_version(&version, ArtifactHash(*hash)));
+        let (mut report, _) = self.planned(&package, &Target { name: &name, hash, manifest }).await?;
+        report.took = started.elapsed();
+        Ok(report)
+    }
+
+    /// The report of an upgrade that has not begun; and the servers to be changed, each with its entry's place in the
+    /// target.
+    async fn planned(
+        &self,
+        package: &ModuleName,
+        target: &Target<'_>,
+    ) -> Result<(UpgradeReport, Vec<(Pid, u32)>), NodeError> {
+        let members: Vec<_> = self.gather(|reply| Command::Members(package.to_string(), reply)).await.concat();
+        let members: Vec<Member> =
+            members.into_iter().filter(|(_, program, _)| loaded(program).hash != *target.hash).collect();
+        let (plan, refused) = plan_members(&members, target.manifest);
+        if !refused.is_empty() {
+            let (package, to) = (package.to_string(), target.name.to_owned());
+            return Err(NodeError::PlanRefused { package, to, reasons: refused });
+        }
+        let (mut servers, mut on_their_own) = (Vec::new(), Vec::new());
+        for (pid, program, entry) in &members {
+            let entry = &program.entries[*entry as usize];
+            match target.manifest.entries.iter().position(|e| e.name == entry.name) {
+                Some(to) if entry.is_server => servers.push((*pid, to as u32)),
+                Some(_) => on_their_own.push(*pid),
+                None => {}
+            }
+        }
+        let report = UpgradeReport {
+            package: package.to_string(),
+            from: self.0.store.current(package)?.map(|before| before.to_string()),
+            to: target.name.to_owned(),
+            plan,
+            committed: Vec::new(),
+            rolled_back: Vec::new(),
+            on_their_own,
+            current: false,
+            took: Duration::ZERO,
+        };
+        Ok((report, servers))
     }
 
     async fn carry_out(
@@ -167,14 +199,20 @@ impl Node {
     }
 }
 
+/// A process, its code, and its entry's place in that.
+type Member = (Pid, Arc<Program>, u32);
+
+/// What processes are to change to; it need not be loaded for a plan.
+struct Target<'a> {
+    /// `name@version`.
+    name: &'a str,
+    hash: &'a [u8; 32],
+    manifest: &'a Manifest,
+}
+
 /// One line for each entry and version that runs, and one for each that cannot go over.
-fn plan_members(members: &[(Pid, Arc<Program>, u32)], target: &Arc<Program>) -> (Vec<String>, Vec<String>) {
-    let to = loaded(target);
-    let mut kinds: Vec<_> = members
-        .iter()
-        .filter(|(_, program, _)| program.code != target.code)
-        .map(|(_, program, entry)| (program.code, *entry, program))
-        .collect();
+fn plan_members(members: &[Member], to: &Manifest) -> (Vec<String>, Vec<String>) {
+    let mut kinds: Vec<_> = members.iter().map(|(_, program, entry)| (program.code, *entry, program)).collect();
     kinds.sort_by_key(|(code, entry, _)| (*code, *entry));
     kinds.dedup_by_key(|(code, entry, _)| (*code, *entry));
     let (mut plan, mut refused) = (Vec::new(), Vec::new());
@@ -182,7 +220,7 @@ fn plan_members(members: &[(Pid, Arc<Program>, u32)], target: &Arc<Program>) -> 
         let from = loaded(program);
         let entry = &from.manifest.entries[index as usize];
         let line = |text| format!("{} {}: {text}", from.name, entry.name);
-        match plan_kind(&from.manifest, entry, &to.manifest) {
+        match plan_kind(&from.manifest, entry, to) {
             Ok(how) => plan.push(line(how)),
             Err(why) => refused.push(line(why)),
         }

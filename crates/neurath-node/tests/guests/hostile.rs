@@ -37,12 +37,12 @@ async fn a_panic_is_told_with_its_message_and_location() {
 
 #[tokio::test]
 async fn a_trap_is_told_with_its_cause() {
-    check("traps", json!([]), &["trapped", "unreachable"]).await;
+    check("traps", json!([]), &["trapped: unreachable code was reached in `"]).await;
 }
 
 #[tokio::test]
 async fn reading_outside_its_memory_ends_a_process() {
-    check("reads_outside", json!([]), &["trapped", "out of bounds"]).await;
+    check("reads_outside", json!([]), &["trapped: out of bounds memory access in `"]).await;
 }
 
 #[tokio::test]
@@ -52,8 +52,8 @@ async fn memory_hunger_ends_a_process() {
 
 #[tokio::test]
 async fn a_stack_that_overflows_ends_a_process() {
-    // A guest's own stack lies below its data: what overflows it reads outside the memory, in the function that is told.
-    check("recurses", json!([]), &["trapped", "out of bounds", "rogue::deeper"]).await;
+    // It lies below the data, so that what overflows it reads outside the memory, as `reads_outside` does on purpose.
+    check("recurses", json!([]), &["trapped: the stack overflowed in `rogue::deeper"]).await;
 }
 
 #[tokio::test]

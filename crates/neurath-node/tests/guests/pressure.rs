@@ -175,3 +175,12 @@ async fn a_message_larger_than_any_may_be_is_not_sent() {
     assert_eq!(neurath_proto::data::decode::<String>(value).unwrap(), "TooLarge");
     assert_eq!(world.info(deaf).await.info.counts.received, 0);
 }
+
+#[tokio::test]
+async fn requests_that_nobody_waits_for_do_not_add_up() {
+    let few = |config: &mut NodeConfig| config.kernel.port.waiting = 100;
+    let world = World::configured(&["rogue"], few).await;
+    let server = world.spawn("rogue", "fragile", json!([1])).await;
+    let asker = world.spawn("rogue", "asks_in_vain", json!([server.to_string(), 1000])).await;
+    world.logged(asker, "answered 1 after 1000").await;
+}

@@ -115,7 +115,7 @@ impl Parser<'_> {
             (Type::Opaque(Opaque::Pid), _) => return self.expected("a string with a pid", ty, json),
             (Type::Opaque(Opaque::Ref), _) => self.integer(&Type::U64, json)?,
             (Type::Opaque(Opaque::ReplyTo(_)), _) => self.reply_to(ty, json)?,
-            (Type::Opaque(_), _) => return Err(format!("a {} cannot be written as JSON", self.schema.type_name(ty))),
+            (Type::Opaque(_), _) => return Err(format!("`{}` cannot be written as JSON", self.schema.type_name(ty))),
             _ => unreachable!("it holds others"),
         }
         Ok(())

@@ -132,7 +132,7 @@ impl Builder {
             return Err(Refused("the schema lacks one of its types".into()));
         };
         if w.name != r.name {
-            return Err(Refused(format!("it is a `{}`, and a `{}` is read: names must agree", w.name, r.name)));
+            return Err(Refused(format!("`{}` is written, and `{}` is read: names must agree", w.name, r.name)));
         }
         // The place is taken first: what lies below may lead back here.
         let node = self.add(Step::Copy(Type::Unit));
@@ -189,10 +189,9 @@ impl Builder {
                 Some((index, fields)) => {
                     Ok(Some((*index, this.resolve_fields(sides, &variant.fields, fields, depth)?)))
                 }
-                None if this.purpose == Purpose::State && !sides.flipped => Err(Refused(format!(
-                    "variant `{}` of the old state is unknown to the new one: write a converter",
-                    variant.name
-                ))),
+                None if this.purpose == Purpose::State && !sides.flipped => {
+                    Err(Refused(format!("variant `{}` of the old state is unknown to the new one", variant.name)))
+                }
                 None => {
                     if this.partial.len() < Resolution::PARTIAL_MAX {
                         this.partial.push(shortened(&this.path));
@@ -223,7 +222,8 @@ impl Builder {
 
     fn resolve_elements(&mut self, sides: Sides<'_>, w: &[Type], r: &[Type], depth: usize) -> Result<Plan, Refused> {
         if w.len() != r.len() {
-            return Err(Refused(format!("{} values without names are written, and {} are read", w.len(), r.len())));
+            let are = if w.len() == 1 { "value without a name is" } else { "values without names are" };
+            return Err(Refused(format!("{} {are} written, and {} read", w.len(), r.len())));
         }
         let mut plan = Plan { in_order: true, ..Plan::default() };
         for (index, (w_type, r_type)) in w.iter().zip(r).enumerate() {
@@ -269,7 +269,7 @@ impl Builder {
 
     fn lost(&self, sides: Sides<'_>, name: &str) -> String {
         if self.purpose == Purpose::State && !sides.flipped {
-            format!("field `{name}` of the old state would be lost: write a converter")
+            format!("field `{name}` of the old state would be lost")
         } else {
             format!("field `{name}` is written, and its reader has no such field")
         }
@@ -277,7 +277,7 @@ impl Builder {
 
     fn missing(&self, sides: Sides<'_>, name: &str) -> String {
         if self.purpose == Purpose::State && !sides.flipped {
-            format!("the old state has no field `{name}`: give it `#[neurath(default)]`, or write a converter")
+            format!("field `{name}` has no default, and the old state has no such field")
         } else {
             format!("field `{name}` is not written, and has no default")
         }

@@ -39,6 +39,11 @@ pub(crate) fn take(receive: u64, wanted: &Wanted<'_>, buffer: &mut [u8]) -> Take
     host("take", |host| host.take(receive, wanted, buffer))
 }
 
+pub(crate) fn give_up(_: u64, reference: Ref) {
+    // Futures are dropped after their world as well.
+    crate::testing::if_host(|host| host.give_up(reference));
+}
+
 pub(crate) fn accept(receive: u64, seq: u64) -> bool {
     host("accept", |host| host.accept(receive, seq))
 }

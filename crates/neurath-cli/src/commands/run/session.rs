@@ -115,8 +115,9 @@ impl Session {
             note(format!("{module} {took}, in {servers} ({parts})"));
         }
         if !upgraded.on_their_own.is_empty() {
-            let processes = show::count(upgraded.on_their_own.len(), "process", "processes");
-            note(format!("{module} is ready for {processes} that change at their own `become_latest!` ({parts})"));
+            let (one, many) = ("process that changes at its own", "processes that change at their own");
+            let processes = show::count(upgraded.on_their_own.len(), one, many);
+            note(format!("{module} is ready for {processes} `become_latest!` ({parts})"));
             tokio::spawn(take_up(node.clone(), module, upgraded.on_their_own, saved));
         }
         Ok(())
