@@ -1,7 +1,9 @@
 //! Programs that misbehave, each in its own way. What they do must end them and nothing else.
 
+use std::future::Future;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use neurath::prelude::*;
 use neurath_proto::schema::{SchemaBuilder, Type};
@@ -62,7 +64,7 @@ pub async fn spins() {
 pub async fn wakes_itself() {
     std::future::poll_fn(|context| {
         context.waker().wake_by_ref();
-        std::task::Poll::<()>::Pending
+        Poll::<()>::Pending
     })
     .await;
 }
@@ -356,6 +358,39 @@ pub async fn remembers(bytes: u32) {
 /// What a timer of `remembers` says.
 #[derive(Message)]
 pub struct Alarm;
+
+/// Is woken for a nudge and does something else first, each time another thing; logs whether all came in order.
+#[neurath::process(accepts(Nudge, Alarm))]
+pub async fn juggles(count: u64) {
+    let mut numbers = Vec::new();
+    for round in 0..count {
+        let mut nudge = Box::pin(recv::<Nudge>());
+        let mut alarm = Box::pin(recv::<Alarm>());
+        let mut wakes = 0;
+        let Nudge(number) = std::future::poll_fn(|context| {
+            wakes += 1;
+            match (wakes, round % 4) {
+                // What came with the poll is not read: the next receive has it.
+                (2, 0) => nudge = Box::pin(recv::<Nudge>()),
+                // Another receive asks first.
+                (2, 1) => assert!(alarm.as_mut().poll(context).is_pending(), "nobody rang"),
+                // It is not even looked at before something else has come.
+                (1, 2) => assert!(alarm.as_mut().poll(context).is_pending(), "nobody rang"),
+                (2, 2) => {
+                    assert!(send_after(1.millis(), self_pid(), Alarm).is_ok());
+                    return Poll::Pending;
+                }
+                (3, 2) => assert!(alarm.as_mut().poll(context).is_ready(), "nobody rang"),
+                _ => {}
+            }
+            nudge.as_mut().poll(context)
+        })
+        .await;
+        numbers.push(number);
+    }
+    let in_order = numbers.iter().copied().eq(0..count);
+    info!("juggled {count} nudges, in order: {in_order}");
+}
 
 /// A server that changes when its state is written: how often that was is what it answers.
 #[derive(State)]

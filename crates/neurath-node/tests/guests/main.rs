@@ -11,4 +11,5 @@ mod hibernation;
 mod hostile;
 mod mismatch;
 mod pressure;
+mod receives;
 mod upgrade;
