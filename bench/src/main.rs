@@ -65,13 +65,16 @@ enum Command {
         /// The node's data directory, with what was compiled before; otherwise a new one
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// Tell `perf` the names of guests' functions
+        #[arg(long)]
+        perf_map: bool,
     },
 }
 
 fn main() -> ExitCode {
     let Arguments { compare, command } = Arguments::parse();
     let done = match command {
-        Some(Command::Ours { task, size, repeats, data }) => ours::run(&task, size, repeats, data),
+        Some(Command::Ours { task, size, repeats, data, perf_map }) => ours::run(&task, size, repeats, data, perf_map),
         None => run(&compare),
     };
     match done {

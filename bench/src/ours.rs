@@ -22,12 +22,12 @@ const OLD: &str = "bench@1.0.0";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Takes `repeats` samples of a task.
-pub fn run(task: &str, size: u64, repeats: u32, data: Option<PathBuf>) -> Result<()> {
+pub fn run(task: &str, size: u64, repeats: u32, data: Option<PathBuf>, perf_map: bool) -> Result<()> {
     let thrown_away = tempfile::Builder::new().prefix("neurath-bench-").tempdir()?;
     let data = data.unwrap_or_else(|| thrown_away.path().to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let ours = Ours::start(&data).await?;
+        let ours = Ours::start(&data, perf_map).await?;
         let done = ours.measure(task, size, repeats).await;
         ours.node.stop();
         done
@@ -45,8 +45,8 @@ struct Ours {
 }
 
 impl Ours {
-    async fn start(data: &Path) -> Result<Self> {
-        let node = Node::start(NodeConfig::new(data.join("node")))?;
+    async fn start(data: &Path, perf_map: bool) -> Result<Self> {
+        let node = Node::start(NodeConfig { perf_map, ..NodeConfig::new(data.join("node")) })?;
         for program in ["bench", "bench-v2"] {
             let path = guests().join(program).with_extension("wasm");
             let wasm = std::fs::read(&path)

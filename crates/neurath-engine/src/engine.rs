@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use thiserror::Error;
-use wasmtime::{Config, OptLevel, WasmBacktraceDetails};
+use wasmtime::{Config, OptLevel, ProfilingStrategy, WasmBacktraceDetails};
 
 use crate::cache::{Cache, CacheError};
 use crate::prepare::ModuleLimits;
@@ -31,6 +31,8 @@ pub struct EngineConfig {
     pub cache_bytes_max: u64,
     /// Idle instances that a module keeps for the next spawn.
     pub idle_instances_max: usize,
+    /// Tells Linux's `perf` the names of guests' functions, in `/tmp/perf-PID.map`.
+    pub perf_map: bool,
     /// Bytes of a state or a converted state.
     pub state_bytes_max: usize,
     /// Bytes of an image.
@@ -48,6 +50,7 @@ impl Default for EngineConfig {
             cache: None,
             cache_bytes_max: 1 << 30,
             idle_instances_max: 256,
+            perf_map: false,
             state_bytes_max: 16 << 20,
             image_bytes_max: 64 << 20,
             module: ModuleLimits::default(),
@@ -141,6 +144,9 @@ fn wasmtime_config(config: &EngineConfig, slots: &Arc<Slots>) -> Config {
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
         .wasm_custom_page_sizes(false);
+    if config.perf_map {
+        wasmtime.profiler(ProfilingStrategy::PerfMap);
+    }
     wasmtime
 }
 

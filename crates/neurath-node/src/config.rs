@@ -26,6 +26,8 @@ pub struct NodeConfig {
     pub upgrade_patience: Duration,
     /// Guests of one shard that may keep a thread because they do not come to a safe point.
     pub detached_max: usize,
+    /// Tells Linux's `perf` the names of guests' functions.
+    pub perf_map: bool,
     /// Lines of log that are kept.
     pub log_lines: usize,
 }
@@ -42,6 +44,7 @@ impl NodeConfig {
             upgrade_time: Duration::from_secs(5),
             upgrade_patience: Duration::from_secs(10),
             detached_max: 64,
+            perf_map: false,
             log_lines: 10_000,
         }
     }

@@ -104,6 +104,7 @@ impl Node {
         let identity = begin_life(&config.data)?;
         let engine = Engine::new(EngineConfig {
             memory_bytes_max: config.memory_bytes as usize,
+            perf_map: config.perf_map,
             cache: Some(config.data.join("native")),
             ..EngineConfig::default()
         })?;
