@@ -106,13 +106,13 @@ impl Bodies {
                 Ok(Some(instance))
             }
             Body::None => Ok(None),
-            Body::Asleep(sleeper) => self.wake(slot, sleeper).map(Some),
+            Body::Asleep(sleeper) => self.wake(slot, *sleeper).map(Some),
         }
     }
 
     #[cold]
-    fn wake(&mut self, slot: Slot, sleeper: Box<Sleeper>) -> Result<Instance<Guest>, ImageError> {
-        let Sleeper { dormant, image } = *sleeper;
+    fn wake(&mut self, slot: Slot, sleeper: Sleeper) -> Result<Instance<Guest>, ImageError> {
+        let Sleeper { dormant, image } = sleeper;
         let module = dormant.loaded.module.clone();
         let parsed = Image::from_bytes(image.into_vec(), usize::MAX)?;
         match Instance::resume(&module, Guest::wake(dormant), &parsed) {

@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     trace(LogFormat::Text, "error")?;
     let file = arguments.json.as_deref().filter(|file| file.as_os_str() != "-");
     // Said before the demo has run, not after it.
-    file.map_or(Ok(()), |file| writable(file))?;
+    file.map_or(Ok(()), writable)?;
     let stop = stop_signal()?;
     let record = tokio::select! {
         record = play(Duration::from_secs(arguments.seconds.into())) => record?,
