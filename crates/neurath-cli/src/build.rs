@@ -32,9 +32,23 @@ impl BuildArguments {
     }
 }
 
+/// The directory of a crate, which may be named by its `Cargo.toml` as well.
+pub(crate) fn crate_dir(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if path.file_name().is_some_and(|name| name == "Cargo.toml") && path.is_file() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        return Ok(parent.unwrap_or(Path::new(".")).to_owned());
+    }
+    let what = if path.exists() { "is no directory" } else { "does not exist" };
+    Err(Failure::new(format!("{} {what}", path.display()))
+        .help("name the directory of a crate; `neurath init NAME` makes one"))
+}
+
 /// Builds the crate in a directory; a bar says how far it is, and warnings are shown.
 pub(crate) async fn build(dir: &Path, arguments: &BuildArguments) -> Result<Built, Failure> {
-    let request = arguments.request(dir);
+    let request = arguments.request(&crate_dir(dir)?);
     blocking(move || {
         let bar = Bar::new("looking for a toolchain");
         let mut progress = |step| bar.build(step);
@@ -73,7 +87,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// A module's bytes and where they came from: a file, or a crate that is built first.
 pub(crate) async fn module(path: &Path, arguments: &BuildArguments) -> Result<(Vec<u8>, String), Failure> {
     let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    if path.is_dir() {
+    if path.is_dir() || path.file_name().is_some_and(|name| name == "Cargo.toml") {
         return Ok((build(path, arguments).await?.wasm, source));
     }
     match std::fs::read(path) {
@@ -85,7 +99,10 @@ pub(crate) async fn module(path: &Path, arguments: &BuildArguments) -> Result<(V
 
 /// Whether an argument means a place rather than the name of an installed module.
 pub(crate) fn is_path(argument: &str) -> bool {
-    matches!(argument, "." | "..") || argument.contains(std::path::MAIN_SEPARATOR) || argument.ends_with(".wasm")
+    matches!(argument, "." | "..")
+        || argument.contains(std::path::MAIN_SEPARATOR)
+        || argument.ends_with(".wasm")
+        || argument == "Cargo.toml"
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl Failure {
         self
     }
 
+    /// Help, if there is none yet.
+    pub(crate) fn or_help(self, help: impl Into<String>) -> Self {
+        if self.help.is_some() { self } else { self.help(help) }
+    }
+
     fn verbatim(mut self, text: String) -> Self {
         self.verbatim = Some(text);
         self

@@ -55,6 +55,12 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Text of several lines, each of them clean: all but the first stand `indent` columns to the right.
+pub(crate) fn clean_below(text: &str, indent: usize) -> String {
+    let lines: Vec<String> = text.trim_end_matches(['\n', '\r']).lines().map(clean).collect();
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
 pub(crate) fn bold() -> Style {
     Style::new().bold()
 }
@@ -122,6 +128,11 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_lines_are_indented() {
+        assert_eq!(clean_below("one\r\n\ttwo\u{1b}[2J\n\nfour\n", 2), "one\n  \ttwo\u{fffd}[2J\n  \n  four");
+    }
 
     #[test]
     fn guests_cannot_reach_the_terminal() {

@@ -35,6 +35,7 @@ pub(crate) fn time(at_ms: u64) -> String {
 }
 
 /// Shortens the pids of one node's present life to their serial, which commands take as well.
+#[derive(Clone)]
 pub(crate) struct Pids(String);
 
 impl Pids {

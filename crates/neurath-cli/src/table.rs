@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use console::{Style, measure_text_width, pad_str, truncate_str};
 
-use crate::output::{bold, clean};
+use crate::output::{bold, clean, clean_below};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -37,9 +37,14 @@ impl Table {
         Self { columns: columns.into(), rows: Vec::new() }
     }
 
-    /// A row; there are as many cells as columns.
+    /// A row; there are as many cells as columns. The last cell may have several lines.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = (String, Style)>) {
-        self.rows.push(cells.into_iter().map(|(text, style)| (clean(&text), style)).collect());
+        let last = self.columns.len() - 1;
+        let clean = |(at, (text, style)): (usize, (String, Style))| match at {
+            at if at == last => (clean_below(&text, 0), style),
+            _ => (clean(&text), style),
+        };
+        self.rows.push(cells.into_iter().enumerate().map(clean).collect());
     }
 
     /// The lines, to be printed on standard output.
@@ -58,7 +63,8 @@ impl Table {
     fn widths(&self, limit: Option<usize>) -> Vec<usize> {
         let widest = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at));
-            cells.map(|(text, _)| measure_text_width(text)).chain([self.columns[at].name().len()]).max().unwrap_or(0)
+            let widest_line = |(text, _): &(String, Style)| text.lines().map(measure_text_width).max().unwrap_or(0);
+            cells.map(widest_line).chain([self.columns[at].name().len()]).max().unwrap_or(0)
         };
         let mut widths: Vec<usize> = (0..self.columns.len()).map(widest).collect();
         let total = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
@@ -74,6 +80,12 @@ impl Table {
         let last = widths.len().saturating_sub(1);
         let mut line = String::new();
         for (at, (((text, style), column), width)) in row.iter().zip(&self.columns).zip(widths).enumerate() {
+            if at == last && text.contains('\n') {
+                let start = widths[..last].iter().map(|width| width + GAP).sum();
+                let lines = text.lines().map(|text| style.apply_to(truncate_str(text, *width, "…")).to_string());
+                line.push_str(&lines.collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(start))));
+                break;
+            }
             let text = truncate_str(text, *width, "…");
             let side = match column {
                 Column::Right(_) => console::Alignment::Right,
@@ -115,6 +127,13 @@ mod tests {
             plain(None),
             ["PID  MODULE           STATE", "  1  counter@1.0.0    waiting", " 42  ping-pong@2.1.0  running",]
         );
+    }
+
+    #[test]
+    fn further_lines_of_the_last_cell_stand_below_its_first() {
+        let mut table = Table::new([Column::Right("PID"), Column::Flexible("WHY")]);
+        table.row(["1", "left: 1\nright: 2\n"].map(|text| (text.to_owned(), Style::new())));
+        assert_eq!(table.lines(None)[1], "  1  left: 1\n     right: 2");
     }
 
     #[test]

@@ -48,7 +48,9 @@ impl NotJson {
 }
 
 fn is_word(text: &str) -> bool {
-    text.starts_with(char::is_alphabetic) && text.chars().all(|c| c.is_alphanumeric() || " _-".contains(c))
+    text.len() <= 60
+        && text.starts_with(char::is_alphabetic)
+        && text.chars().all(|c| c.is_alphanumeric() || " _-".contains(c))
 }
 
 /// `500ms`, `5s`, `2m`, `1h`; a bare number is seconds.

@@ -212,8 +212,11 @@ impl Store {
                 Err(self.unknown_version(name, version.to_string())?)
             }
             ModuleRef::Requirement(name, requirement) => {
-                let versions = self.index.versions(name)?;
-                let newest = versions.into_iter().rev().find(|found| requirement.matches(&found.version));
+                let mut fitting = self.index.versions(name)?;
+                fitting.retain(|found| requirement.matches(&found.version));
+                // Whoever names a range of versions means releases, as long as there is one.
+                let release = fitting.iter().rposition(|found| !found.is_development());
+                let newest = release.map(|at| fitting.swap_remove(at)).or_else(|| fitting.pop());
                 newest.map_or_else(|| Err(self.unknown_version(name, requirement.to_string())?), Ok)
             }
             ModuleRef::Hash(prefix) => self.by_hash(prefix),

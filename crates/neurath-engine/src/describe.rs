@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::host::NoHost;
 use crate::instance::{InstanceError, Parts};
 use crate::module::CompileError;
-use crate::prepare::{PrepareError, check_magic, inspect, shown};
+use crate::prepare::{PrepareError, check_magic, checksum_of, inspect, shown};
 
 /// Who a module is: what it cannot say itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,8 @@ pub fn describe(engine: &Engine, wasm: &[u8], identity: &Identity) -> Result<Vec
     Ok(with_section(wasm, &section)?)
 }
 
-/// The module with this content as its only section `neurath`; all else stays to the byte.
+/// The module with this content as its only section `neurath`, followed there by a checksum of it all; all else stays to
+/// the byte.
 pub fn with_section(wasm: &[u8], content: &[u8]) -> Result<Vec<u8>, PrepareError> {
     let mut out = wasm_encoder::Module::HEADER.to_vec();
     let mut end_of_last = out.len();
@@ -140,6 +141,8 @@ pub fn with_section(wasm: &[u8], content: &[u8]) -> Result<Vec<u8>, PrepareError
         }
     }
     use wasm_encoder::Section;
-    wasm_encoder::CustomSection { name: SECTION.into(), data: content.into() }.append_to(&mut out);
+    let mut data = content.to_vec();
+    data.extend_from_slice(&checksum_of([&out, &[], content]));
+    wasm_encoder::CustomSection { name: SECTION.into(), data: data.into() }.append_to(&mut out);
     Ok(out)
 }

@@ -11,6 +11,10 @@ use neurath_proto::{Pid, Ref};
 ///
 /// Every method must be cheap and must not block: it runs on the shard's thread.
 pub trait Host: Send + 'static {
+    /// Whether instances only describe their module: then there is no host, and random numbers are zero.
+    #[doc(hidden)]
+    const DESCRIBES: bool = false;
+
     /// Puts a message into the outbox.
     fn send(&mut self, to: Pid, class: Class, reference: Ref, tag: Tag, payload: &[u8]) -> SendStatus;
     /// The same after `delay_ns`; the timer's ref.
@@ -120,6 +124,8 @@ pub enum Taken<'a> {
 }
 
 impl Host for NoHost {
+    const DESCRIBES: bool = true;
+
     fn send(&mut self, _: Pid, _: Class, _: Ref, _: Tag, _: &[u8]) -> SendStatus {
         match *self {}
     }

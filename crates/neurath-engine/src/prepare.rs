@@ -12,7 +12,7 @@ use std::fmt;
 use std::ops::Range;
 
 use neurath_proto::abi::{ABI_VERSION, export};
-use neurath_proto::manifest::{EntryKind, Manifest, SECTION};
+use neurath_proto::manifest::{EntryKind, Manifest, ManifestError, SECTION};
 use thiserror::Error;
 use wasmparser::types::EntityType;
 use wasmparser::{
@@ -85,6 +85,11 @@ pub enum PrepareError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is not what was built: some of its bytes have changed since.
+    #[error(
+        "the module is damaged: its bytes are not those that `neurath build` wrote; build it again, or fetch it anew"
+    )]
+    Damaged,
     /// It is not valid, or uses what guests may not use.
     #[error(
         "the module is not valid for guests: {reason} (at byte {offset}); build it for wasm32-wasip1 without further target features"
@@ -183,10 +188,32 @@ pub(crate) struct Inspected {
 pub fn prepare(wasm: &[u8], limits: &ModuleLimits) -> Result<Prepared, PrepareError> {
     check_magic(wasm, limits)?;
     let section = manifest_section(wasm)?.ok_or(PrepareError::NoManifest)?;
-    let manifest = Manifest::from_section(section).map_err(|e| PrepareError::Manifest { reason: e.to_string() })?;
+    let manifest = manifest_of(wasm, section)?;
     let inspected = inspect(wasm, limits)?;
     check_offers(&manifest, &inspected)?;
     Ok(Prepared { hash: *blake3::hash(wasm).as_bytes(), manifest, inspected })
+}
+
+/// The manifest in a section, after the module was found to be what was built.
+fn manifest_of(wasm: &[u8], section: Section<'_>) -> Result<Manifest, PrepareError> {
+    // What is no manifest of ours, or of another version, has nothing to be checked by.
+    let head = |e: ManifestError| PrepareError::Manifest { reason: e.to_string() };
+    Manifest::check_head(section.content).map_err(head)?;
+    let Some((content, checksum)) = section.content.split_last_chunk() else { return Err(PrepareError::Damaged) };
+    let (before, after) = (wasm.get(..section.range.start), wasm.get(section.range.end..));
+    if checksum_of([before.unwrap_or_default(), after.unwrap_or_default(), content]) != *checksum {
+        return Err(PrepareError::Damaged);
+    }
+    Manifest::from_section(content).map_err(head)
+}
+
+/// BLAKE3 of a module without its section, and of what is in the section.
+pub(crate) fn checksum_of(parts: [&[u8]; 3]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 impl Prepared {
@@ -227,19 +254,31 @@ pub(crate) fn check_magic(wasm: &[u8], limits: &ModuleLimits) -> Result<(), Prep
     limit("bytes", wasm.len() as u64, limits.bytes_max as u64)
 }
 
-/// The content of the one section with the manifest.
-pub(crate) fn manifest_section(wasm: &[u8]) -> Result<Option<&[u8]>, PrepareError> {
+/// The section with the manifest.
+pub(crate) struct Section<'a> {
+    content: &'a [u8],
+    /// Where all of it is in the module, its head included.
+    range: Range<usize>,
+}
+
+/// The one section with the manifest.
+pub(crate) fn manifest_section(wasm: &[u8]) -> Result<Option<Section<'_>>, PrepareError> {
     let (mut found, mut sections) = (None, 0);
+    let mut end_of_last = wasm_encoder::Module::HEADER.len();
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(invalid)? {
+        let payload = payload.map_err(invalid)?;
+        match &payload {
             Payload::Version { encoding: Encoding::Component, .. } => {
                 return Err(PrepareError::NotWasm { found: "it is a component".into() });
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
                 sections += 1;
-                found = Some(section.data());
+                found = Some(Section { content: section.data(), range: end_of_last..section.range().end });
             }
             _ => {}
+        }
+        if let Some((_, range)) = payload.as_section() {
+            end_of_last = range.end;
         }
     }
     if sections > 1 {

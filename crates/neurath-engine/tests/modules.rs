@@ -51,6 +51,19 @@ fn what_is_no_module_of_ours_is_refused_by_name() {
 }
 
 #[test]
+fn a_module_with_any_bit_flipped_is_refused() {
+    let good = artifact(&guest("(func (result i32) i32.const 77)"));
+    let (mut bytes, mut damaged) = (good.clone(), 0);
+    for bit in 0..good.len() * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        damaged += usize::from(matches!(refusal(&bytes), PrepareError::Damaged));
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert!(damaged > good.len() * 7, "{damaged} of {} are found by the checksum", good.len() * 8);
+    assert!(prepare(&bytes, &ModuleLimits::default()).is_ok());
+}
+
+#[test]
 fn another_abi_is_refused_before_anything_else_is_decoded() {
     // Neither the rest of the manifest nor the module itself is of a kind that this version knows.
     let mut section = b"NRTH".to_vec();

@@ -7,6 +7,7 @@
 //! it was, message for message.
 
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -245,7 +246,12 @@ impl Port {
         schema: SchemaId,
         payload: Payload,
     ) -> Result<(), SendStatus> {
-        self.room_for(payload.len())?;
+        if let Err(status) = self.room_for(payload.len()) {
+            if class == Class::Reply && status == SendStatus::TooLarge {
+                self.answer_too_large(to, reference, payload.len());
+            }
+            return Err(status);
+        }
         if to == self.pid && !matches!(class, Class::Reply) {
             if self.mailbox.len() + self.self_sends >= self.limits.mailbox_messages || self.is_full() {
                 return Err(SendStatus::MailboxFull);
@@ -267,6 +273,15 @@ impl Port {
         let envelope = self.envelope(to, class, reference, schema, payload);
         self.push(Action::Send(envelope));
         Ok(())
+    }
+
+    /// Nobody can send this answer again, so whoever waits for it is told.
+    #[cold]
+    fn answer_too_large(&mut self, to: Pid, reference: Ref, bytes: usize) {
+        self.open_calls.remove(&(to, reference));
+        let limit = self.limits.message_bytes;
+        let why = format!("the answer has {bytes} bytes, and a message has at most {limit}");
+        self.push(Action::Fail(to, reference, CallError::NotSent(why)));
     }
 
     /// Puts a message into the outbox that is sent later; the timer's ref.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use neurath_engine::{Image, ImageError, Instance};
 use neurath_kernel::Slot;
+use neurath_proto::Pid;
 
 use crate::guest::{Dormant, Guest};
 
@@ -139,13 +140,19 @@ impl Bodies {
         }
     }
 
-    /// Forgets the body of a process that has ended.
-    pub fn remove(&mut self, slot: Slot) {
+    /// Forgets the body of a process that has ended; a line that it had begun is logged.
+    pub fn remove(&mut self, slot: Slot, pid: Pid) {
         let Some(entry) = self.slots.get_mut(slot.0 as usize) else { return };
-        if let Entry { body: Body::Awake(instance), .. } = std::mem::take(entry) {
-            self.awake -= 1;
-            instance.recycle();
+        match std::mem::take(&mut entry.body) {
+            Body::Awake(mut instance) => {
+                self.awake -= 1;
+                instance.host_mut().end_line(pid);
+                instance.recycle();
+            }
+            Body::Asleep(mut sleeper) => sleeper.dormant.end_line(pid),
+            Body::None => {}
         }
+        entry.mark = Mark::default();
     }
 
     /// What the body of a process takes up; `None` while it is being polled.

@@ -114,6 +114,18 @@ pub enum NodeError {
         /// What would fit.
         wanted: String,
     },
+    /// The message is over the limit for one.
+    #[error(
+        "the message for {process} has {bytes} bytes as it is sent, and a message has at most {limit}; send it in parts"
+    )]
+    TooLarge {
+        /// The process.
+        process: String,
+        /// Bytes of the encoded message.
+        bytes: usize,
+        /// The limit.
+        limit: u32,
+    },
     /// There is no such process.
     #[error("no process `{0}`; `neurath ps` lists those that live, a name is registered by the process itself")]
     UnknownProcess(String),

@@ -30,6 +30,9 @@ const SLICE: Duration = Duration::from_millis(1);
 /// A schema that a guest declares may have this many bytes.
 const SCHEMA_MAX: usize = 1 << 16;
 
+/// What is said of a guest that asks for something where nothing may happen.
+const MAY_NOT_ACT: &str = "a converter, or the state's encoding, may not act";
+
 /// See the module.
 pub struct Guest {
     /// The module version that it runs.
@@ -40,6 +43,8 @@ pub struct Guest {
     pub baton: Option<Baton>,
     /// Why the guest ended, if it said so itself.
     pub exit: Option<ExitReason>,
+    /// Whose state it converts, if that is what it is for.
+    pub subject: Pid,
     /// Why a converter refused.
     pub failure: Option<String>,
     /// The panic that the guest reported.
@@ -56,12 +61,26 @@ pub struct Guest {
     line: Vec<u8>,
 }
 
+fn end_line(loaded: &Loaded, pid: Pid, line: &mut Vec<u8>) {
+    if !line.is_empty() {
+        loaded.logs.push(pid, 3, &String::from_utf8_lossy(line));
+        line.clear();
+    }
+}
+
 /// What is kept of a host while its process hibernates.
 pub struct Dormant {
     /// The module version that the process runs.
     pub loaded: Arc<Loaded>,
     random: Option<Box<ChaCha20Rng>>,
     line: Vec<u8>,
+}
+
+impl Dormant {
+    /// As [`Guest::end_line`].
+    pub fn end_line(&mut self, pid: Pid) {
+        end_line(&self.loaded, pid, &mut self.line);
+    }
 }
 
 impl Guest {
@@ -84,6 +103,7 @@ impl Guest {
             port: None,
             baton: None,
             exit: None,
+            subject: Pid::default(),
             failure: None,
             panic: None,
             deadline: None,
@@ -98,7 +118,21 @@ impl Guest {
 
     /// The port, which is here while the guest is polled.
     fn port(&mut self) -> Result<&mut Port, Stop> {
-        self.port.as_deref_mut().ok_or_else(|| Stop("a converter, or the state's encoding, may not act".into()))
+        self.port.as_deref_mut().ok_or_else(|| Stop(MAY_NOT_ACT.into()))
+    }
+
+    /// The port. Without it the guest is a converter, or writes its state: that fails when it returns.
+    #[inline]
+    fn acting(&mut self) -> Option<&mut Port> {
+        if self.port.is_none() {
+            self.failure = Some(MAY_NOT_ACT.into());
+        }
+        self.port.as_deref_mut()
+    }
+
+    /// Logs what the guest has written of a line that it has not ended.
+    pub fn end_line(&mut self, pid: Pid) {
+        end_line(&self.loaded, pid, &mut self.line);
     }
 
     fn schema_of(&self, tag: Tag) -> Option<SchemaId> {
@@ -106,7 +140,7 @@ impl Guest {
     }
 
     fn pid(&self) -> Pid {
-        self.port.as_ref().map_or(Pid::default(), |port| port.pid())
+        self.port.as_ref().map_or(self.subject, |port| port.pid())
     }
 
     fn custom_reason(&self, tag: Tag, value: &[u8]) -> Result<ExitReason, SendStatus> {
@@ -226,7 +260,7 @@ impl Host for Guest {
     #[inline]
     fn send(&mut self, to: Pid, class: Class, reference: Ref, tag: Tag, payload: &[u8]) -> SendStatus {
         let Some(schema) = self.schema_of(tag) else { return SendStatus::NeedSchema };
-        let Some(port) = self.port.as_deref_mut() else { return SendStatus::OutboxFull };
+        let Some(port) = self.acting() else { return SendStatus::OutboxFull };
         match port.send(to, class, reference, schema, Payload::new(payload)) {
             Ok(()) => SendStatus::Queued,
             Err(status) => status,
@@ -235,12 +269,12 @@ impl Host for Guest {
 
     fn send_after(&mut self, delay_ns: u64, to: Pid, tag: Tag, payload: &[u8]) -> Result<Ref, SendStatus> {
         let schema = self.schema_of(tag).ok_or(SendStatus::NeedSchema)?;
-        let port = self.port.as_deref_mut().ok_or(SendStatus::OutboxFull)?;
+        let port = self.acting().ok_or(SendStatus::OutboxFull)?;
         port.send_after(delay_ns, to, schema, Payload::new(payload))
     }
 
     fn cancel_timer(&mut self, timer: Ref) -> bool {
-        self.port.as_deref_mut().is_some_and(|port| port.cancel_timer(timer))
+        self.acting().is_some_and(|port| port.cancel_timer(timer))
     }
 
     fn declare(&mut self, tag: Tag, schema: &[u8]) -> Result<(), Stop> {
@@ -392,7 +426,7 @@ impl Host for Guest {
     }
 
     fn monitor(&mut self, to: Pid) -> Ref {
-        self.port.as_deref_mut().map_or(Ref::NONE, |port| port.monitor(to))
+        self.acting().map_or(Ref::NONE, |port| port.monitor(to))
     }
 
     fn demonitor(&mut self, monitor: Ref) {
@@ -428,7 +462,7 @@ impl Host for Guest {
 
     fn become_latest(&mut self, entry: &str, tag: Tag, state: &[u8]) -> Result<Ref, SendStatus> {
         let schema = self.schema_of(tag).ok_or(SendStatus::NeedSchema)?;
-        let port = self.port.as_deref_mut().ok_or(SendStatus::OutboxFull)?;
+        let port = self.acting().ok_or(SendStatus::OutboxFull)?;
         port.become_latest(shortened(entry).to_owned(), schema, state.to_vec())
     }
 
@@ -508,13 +542,13 @@ impl Host for Guest {
 
 impl Guest {
     fn request(&mut self, action: Action) -> SendStatus {
-        let queued = self.port.as_deref_mut().is_some_and(|port| port.request(action));
+        let queued = self.acting().is_some_and(|port| port.request(action));
         if queued { SendStatus::Queued } else { SendStatus::OutboxFull }
     }
 
     fn ask_name(&mut self, name: &str, action: impl FnOnce(String, Ref) -> Action) -> Ref {
         let name = shortened(name).to_owned();
-        self.port.as_deref_mut().map_or(Ref::NONE, |port| port.ask(|reference| action(name, reference)))
+        self.acting().map_or(Ref::NONE, |port| port.ask(|reference| action(name, reference)))
     }
 }
 

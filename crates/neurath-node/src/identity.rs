@@ -33,7 +33,9 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A file is not what the node wrote.
-    #[error("{path} is damaged: {why}; restore it from a backup, or remove it and this node will be a new one")]
+    #[error(
+        "{path} {why}; restore it from a backup, or remove `identity.key` and `incarnation` both, and this node will be a new one (without one of them, pids of its earlier lives would be valid again)"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -47,14 +49,26 @@ pub enum IdentityError {
 /// # Errors
 /// The files cannot be read or written, or are damaged. Nothing was changed then.
 pub fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
-    let secret = secret(&data.join("identity.key"))?;
     let path = data.join("incarnation");
+    let damaged = |why| IdentityError::Damaged { path: path.clone(), why };
+    let key = data.join("identity.key");
+    let known = secret(&key)?;
     let last = match fs::read_to_string(&path) {
-        Ok(text) => {
-            text.trim().parse::<u32>().map_err(|e| IdentityError::Damaged { path: path.clone(), why: e.to_string() })?
+        // What is left of a node whose key was removed does not count for a new one.
+        _ if known.is_none() => 0,
+        Ok(text) => text.trim().parse::<u32>().map_err(|e| damaged(format!("is damaged: {e}")))?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(damaged("is missing, although there is an `identity.key`".into()));
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
         Err(source) => return Err(IdentityError::Io { path, source }),
+    };
+    let secret = match known {
+        Some(secret) => secret,
+        None => {
+            // The number comes first: a key without one is a node that has forgotten its lives.
+            write_durably(&path, b"0\n")?;
+            new_secret(&key)?
+        }
     };
     let incarnation = last.saturating_add(1);
     write_durably(&path, format!("{incarnation}\n").as_bytes())?;
@@ -63,21 +77,23 @@ pub fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
     Ok(Identity { node, incarnation: Incarnation(incarnation), secret })
 }
 
-fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
+fn secret(path: &Path) -> Result<Option<[u8; 32]>, IdentityError> {
     match fs::read(path) {
-        Ok(bytes) => bytes.try_into().map_err(|bytes: Vec<u8>| IdentityError::Damaged {
+        Ok(bytes) => bytes.try_into().map(Some).map_err(|bytes: Vec<u8>| IdentityError::Damaged {
             path: path.into(),
-            why: format!("it has {} bytes instead of 32", bytes.len()),
+            why: format!("is damaged: it has {} bytes instead of 32", bytes.len()),
         }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret)
-                .map_err(|e| IdentityError::Io { path: path.into(), source: io::Error::other(e.to_string()) })?;
-            write_durably(path, &secret)?;
-            Ok(secret)
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(IdentityError::Io { path: path.into(), source }),
     }
+}
+
+fn new_secret(path: &Path) -> Result<[u8; 32], IdentityError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|e| IdentityError::Io { path: path.into(), source: io::Error::other(e.to_string()) })?;
+    write_durably(path, &secret)?;
+    Ok(secret)
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
@@ -119,5 +135,18 @@ mod tests {
         let error = begin_life(folder.path()).err().unwrap().to_string();
         assert!(error.contains("31 bytes instead of 32"), "{error}");
         assert_eq!(fs::read_to_string(folder.path().join("incarnation")).unwrap(), "many");
+    }
+
+    #[test]
+    fn a_node_that_has_forgotten_its_lives_does_not_begin_the_first_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = begin_life(folder.path()).unwrap();
+        fs::remove_file(folder.path().join("incarnation")).unwrap();
+        let error = begin_life(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("incarnation is missing") && error.contains("identity.key"), "{error}");
+        fs::remove_file(folder.path().join("identity.key")).unwrap();
+        let another = begin_life(folder.path()).unwrap();
+        assert_ne!(another.node, first.node);
+        assert_eq!(another.incarnation.0, 1);
     }
 }

@@ -10,7 +10,7 @@ use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::{Kernel, Place, Program, Signal};
 use neurath_proto::envelope::Class;
-use neurath_proto::json::{JsonError, from_json, from_json_with, to_json};
+use neurath_proto::json::{from_json, from_json_with, to_json};
 use neurath_proto::manifest::{Entry, EntryKind, Manifest};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, Serial};
@@ -27,9 +27,12 @@ use crate::shard::{Answer, Asked, Command, Input, Shard};
 use crate::shared::{Death, Shared, UpgradeEvent};
 use crate::types::TypeTable;
 
+use arguments::encode_arguments;
+
 pub use crate::shard::ProcessDetails;
 pub use upgrading::{UpgradeOptions, UpgradeReport};
 
+mod arguments;
 mod running;
 mod upgrading;
 
@@ -374,7 +377,7 @@ impl Node {
     pub async fn send(&self, target: &str, message: &Value) -> Result<(), NodeError> {
         let pid = self.find(target).await?;
         let (entry, schemas) = self.takes(target, pid, false).await?;
-        let (schema, class) = fit(target, &entry, &schemas, message, None)?;
+        let (schema, class) = self.fit(target, &entry, &schemas, message, None)?;
         let value = message.clone();
         let types = self.0.shared.catalog.surroundings().types.clone();
         let id = types.intern(Schema::clone(&schema))?;
@@ -394,7 +397,7 @@ impl Node {
     pub async fn call(&self, target: &str, message: &Value, within: Duration) -> Result<Value, NodeError> {
         let pid = self.find(target).await?;
         let (entry, schemas) = self.takes(target, pid, true).await?;
-        let (schema, class) = fit(target, &entry, &schemas, message, Some(()))?;
+        let (schema, class) = self.fit(target, &entry, &schemas, message, Some(()))?;
         let types = self.0.shared.catalog.surroundings().types.clone();
         let id = types.intern(Schema::clone(&schema))?;
         let value = message.clone();
@@ -405,6 +408,23 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         self.command(self.shard_of(pid), Command::Ask { message, reply });
         self.answer(answer, within).await
+    }
+
+    /// Which of the types that a process takes a JSON value is; it is within the limit for one message.
+    fn fit(
+        &self,
+        target: &str,
+        entry: &Entry,
+        schemas: &[(Arc<Schema>, Class)],
+        value: &Value,
+        asks: Option<()>,
+    ) -> Result<(Arc<Schema>, Class), NodeError> {
+        let (schema, class, bytes) = fit(target, entry, schemas, value, asks)?;
+        let limit = self.config().kernel.port.message_bytes;
+        if bytes > limit as usize {
+            return Err(NodeError::TooLarge { process: target.to_owned(), bytes, limit });
+        }
+        Ok((schema, class))
     }
 
     /// Waits for an answer, and shows it.
@@ -595,57 +615,20 @@ fn choose_entry<'m>(module: &str, manifest: &'m Manifest, wanted: Option<&str>) 
     }
 }
 
-/// Arguments as an array, as an object by name, or alone if there is one.
-fn encode_arguments(entry: &Entry, arguments: &Value) -> Result<Vec<u8>, NodeError> {
-    let names = &entry.argument_names;
-    let array = match arguments {
-        Value::Array(_) => arguments.clone(),
-        Value::Null if names.is_empty() => Value::Array(Vec::new()),
-        Value::Object(map) if !names.is_empty() && map.keys().all(|key| names.contains(key)) => {
-            Value::Array(names.iter().map(|name| map.get(name).cloned().unwrap_or(Value::Null)).collect())
-        }
-        single => Value::Array(vec![single.clone()]),
-    };
-    let try_one = |value: &Value| from_json(&entry.arguments, value);
-    try_one(&array)
-        .or_else(|error| {
-            // Of two readings the one that came further is what was meant.
-            let further = |other: JsonError| if other.path.len() > error.path.len() { other } else { error };
-            try_one(&Value::Array(vec![arguments.clone()])).map_err(further)
-        })
-        .map_err(|error| NodeError::Json {
-            what: format!("the arguments of `{}`", entry.name),
-            source: JsonError { path: argument_path(entry, &error.path), ..error },
-            wanted: format!("[{}] of type {}", names.join(", "), entry.arguments.name()),
-        })
-}
-
-/// The path with the argument's name, where it begins with the tuple of them all: `(i64,).0` is `sum`.
-fn argument_path(entry: &Entry, path: &str) -> String {
-    let named = || {
-        let (index, rest) = path.strip_prefix(&entry.arguments.name())?.strip_prefix('.').map(|inner| {
-            let end = inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(inner.len());
-            inner.split_at(end)
-        })?;
-        Some(format!("{}{rest}", entry.argument_names.get(index.parse::<usize>().ok()?)?))
-    };
-    named().unwrap_or_else(|| path.to_owned())
-}
-
-/// Which of the types that a process takes a JSON value is.
+/// Which of the types that a process takes a JSON value is, and the bytes that it has as that.
 fn fit(
     target: &str,
     entry: &Entry,
     schemas: &[(Arc<Schema>, Class)],
     value: &Value,
     asks: Option<()>,
-) -> Result<(Arc<Schema>, Class), NodeError> {
+) -> Result<(Arc<Schema>, Class, usize), NodeError> {
     let mut first_error = None;
     let mut fits_without_reply = false;
     for (schema, class) in schemas {
         match from_json_with(schema, value, asks.map(|()| (Pid::default(), Ref::new(1, 1)))) {
-            Ok((_, filled)) if asks.is_none() || *class == Class::Call || filled == 1 => {
-                return Ok((schema.clone(), *class));
+            Ok((bytes, filled)) if asks.is_none() || *class == Class::Call || filled == 1 => {
+                return Ok((schema.clone(), *class, bytes.len()));
             }
             Ok(_) => fits_without_reply = true,
             Err(error) => first_error = first_error.or(Some(error)),

@@ -35,6 +35,9 @@ const TURNS: u32 = 64;
 /// Turns between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 8;
 
+/// Why a server was not changed when the patience was over.
+pub const LEFT_BEHIND: &str = "it was not between two messages in time";
+
 /// What became of each process's upgrade, some at a time.
 pub type UpgradeResult = (Pid, Result<(), String>);
 
@@ -122,7 +125,14 @@ pub enum Command {
         done: UpgradeResults,
     },
     /// Give up orders that have not begun.
-    CancelUpgrade(UpgradeId, Vec<Pid>),
+    CancelUpgrade {
+        /// Whose orders.
+        id: UpgradeId,
+        /// The processes.
+        pids: Vec<Pid>,
+        /// `name@version` that they were to change to.
+        to: String,
+    },
     /// End.
     Stop,
 }
@@ -435,14 +445,17 @@ impl Shard {
                 }
                 self.orders.extend(orders);
             }
-            Command::CancelUpgrade(id, pids) => {
+            Command::CancelUpgrade { id, pids, to } => {
                 for pid in pids {
+                    let from = self.kernel.program_of(pid).map(|(program, _)| program.name.clone());
                     let given_up = match self.orders.iter().position(|(of, order)| *of == pid && order.id == id) {
                         Some(at) => self.orders.remove(at).is_some(),
                         None => self.kernel.cancel_upgrade(pid, id),
                     };
                     if given_up && let Some((_, results)) = self.upgrades.get_mut(&id) {
-                        results.push((pid, Err("it was not between two messages in time".into())));
+                        let result = Err(LEFT_BEHIND.to_owned());
+                        self.shared.upgraded(pid, &from.unwrap_or_default(), &to, result.clone(), Duration::ZERO);
+                        results.push((pid, result));
                     }
                 }
                 self.report_upgrades();
@@ -520,7 +533,7 @@ impl Shard {
             Effect::ToNode(node, signal) => self.no_route(node, signal),
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {
-                self.bodies.remove(slot);
+                self.bodies.remove(slot, pid);
                 self.shared.ended(pid, reason);
             }
             Effect::Interrupt(slot) => {

@@ -98,14 +98,18 @@ pub(crate) fn server(
     let guest = old.host_mut();
     guest.deadline = None;
     let Some(baton) = guest.baton.take() else { return (old, lost()) };
-    let attempt = match state {
-        Ok(state) => start(&order.program, &plan, state, port, baton, started + shared.config.upgrade_time),
-        Err(fault) => {
+    let acted = guest.failure.take();
+    let attempt = match (state, acted) {
+        (Ok(_), Some(why)) => Err(Undone { why: format!("asking the old code for its state: {why}"), port, baton }),
+        (Ok(state), None) => start(&order.program, &plan, state, port, baton, started + shared.config.upgrade_time),
+        (Err(fault), acted) => {
+            old.host_mut().failure = acted;
             Err(Undone { why: words("asking the old code for its state", &fault, old.host_mut()), port, baton })
         }
     };
     match attempt {
         Ok((new, exited)) => {
+            old.host_mut().end_line(pid);
             old.recycle();
             record(Ok(()));
             (new, Outcome::Upgraded { program: order.program.clone(), entry: plan.entry, exited })
@@ -146,6 +150,7 @@ pub(crate) fn process(
     };
     match attempt {
         Ok(((new, exited), entry)) => {
+            old.host_mut().end_line(pid);
             old.recycle();
             shared.upgraded(pid, &from.name, &to.name, Ok(()), started.elapsed());
             (new, Outcome::Upgraded { program, entry, exited })
@@ -189,11 +194,13 @@ fn start(
     let guest = new.host_mut();
     guest.baton = Some(baton);
     guest.deadline = Some(deadline);
+    guest.subject = port.pid();
     let converted = match &plan.route {
         StateRoute::Convert { converter, output, .. } => match new.convert(converter, &state) {
-            Ok(bytes) => match output {
-                Some(output) => output.apply(&bytes).map_err(|mismatch| mismatch.to_string()),
-                None => Ok(bytes),
+            Ok(bytes) => match (new.host_mut().failure.take(), output) {
+                (Some(acted), _) => Err(format!("converter `{converter}`: {acted}")),
+                (None, Some(output)) => output.apply(&bytes).map_err(|mismatch| mismatch.to_string()),
+                (None, None) => Ok(bytes),
             },
             Err(fault) => Err(words(&format!("converter `{converter}`"), &fault, new.host_mut())),
         },

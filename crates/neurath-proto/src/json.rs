@@ -6,7 +6,7 @@
 //! | `bool`, `String` | themselves | |
 //! | integers up to 32 bits | numbers | strings of digits |
 //! | `u64`, `i64` | numbers within ±2^53, otherwise strings of digits | either |
-//! | `u128`, `i128` | strings of digits | numbers |
+//! | `u128`, `i128` | strings of digits | numbers within 64 bits |
 //! | `f32`, `f64` | numbers; `"NaN"`, `"Infinity"`, `"-Infinity"` | |
 //! | `char` | a string of one character | |
 //! | `Vec<u8>` | `{"base64": "..."}` | an array of numbers; a string, for its UTF-8 |
@@ -94,6 +94,11 @@ pub fn from_json_with(schema: &Schema, json: &Value, reply: Option<(Pid, Ref)>) 
 /// A value of that type, for help texts: the shortest that shows its form.
 pub fn example(schema: &Schema) -> Value {
     example::of(schema)
+}
+
+/// Which of `names` was meant by `found`, or which there are: `did you mean ..?`, `it has ..`.
+pub fn meant<'n>(found: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+    read::meant(found, names)
 }
 
 /// Whether `null` is a value of the type, so that an option of it needs another form.

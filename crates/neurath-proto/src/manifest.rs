@@ -12,7 +12,8 @@ use crate::abi::ABI_VERSION;
 use crate::data::{Data, DecodeError, DecodeFault, Reader, decode, encode};
 use crate::schema::{Schema, SchemaBuilder, Type};
 
-/// The name of the custom section.
+/// The name of the custom section. A checksum stands behind the manifest: 32 bytes of BLAKE3 of the module without the
+/// section, followed by the manifest's bytes.
 pub const SECTION: &str = "neurath";
 
 /// The first bytes of the section; the ABI version follows as a little-endian `u32`.
@@ -144,6 +145,20 @@ impl Manifest {
     /// # Errors
     /// It is none, or one of another ABI.
     pub fn from_section(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut reader = Self::check_head(bytes)?;
+        if bytes.len() > MANIFEST_MAX {
+            return Err(ManifestError::TooLarge { bytes: bytes.len() });
+        }
+        let manifest = Self::read(&mut reader).map_err(ManifestError::Damaged)?;
+        reader.finish().map_err(ManifestError::Damaged)?;
+        Ok(manifest)
+    }
+
+    /// Whether a section begins as one of this ABI does; what comes after that.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_head(bytes: &[u8]) -> Result<Reader<'_>, ManifestError> {
         let not_a_section = |_| ManifestError::NotASection;
         let mut reader = Reader::new(bytes);
         if reader.array().map_err(not_a_section)? != MAGIC {
@@ -153,12 +168,7 @@ impl Manifest {
         if found != ABI_VERSION {
             return Err(ManifestError::WrongAbi { found, supported: ABI_VERSION });
         }
-        if bytes.len() > MANIFEST_MAX {
-            return Err(ManifestError::TooLarge { bytes: bytes.len() });
-        }
-        let manifest = Self::read(&mut reader).map_err(ManifestError::Damaged)?;
-        reader.finish().map_err(ManifestError::Damaged)?;
-        Ok(manifest)
+        Ok(reader)
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

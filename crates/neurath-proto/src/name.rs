@@ -1,10 +1,13 @@
-//! The global names of code: `package@version#path`.
+//! The global names of code, `package@version#path`, and what a process may be called.
 //!
-//! Invariant: the text of a name and its parts convert into each other without loss.
+//! Invariant: the text of a name of code and its parts convert into each other without loss; no name of a process can be
+//! mistaken for a pid.
 
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
+
+use crate::id::Pid;
 
 /// The name of an entry or function: `counter@1.0.0#counter::tally`.
 ///
@@ -51,6 +54,24 @@ impl FromStr for CodeName {
     }
 }
 
+/// Bytes of the name of a process.
+pub const PROCESS_NAME_MAX: usize = 256;
+
+/// Checks what a process is to be called. A name that is a pid's text, or a number, would be taken for that.
+///
+/// # Errors
+/// Why not, in words.
+pub fn check_process_name(name: &str) -> Result<(), &'static str> {
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) || name.parse::<u64>().is_ok();
+    match name {
+        "" => Err("a name has at least one character"),
+        _ if name.len() > PROCESS_NAME_MAX => Err("a name has at most 256 bytes"),
+        _ if name.chars().any(char::is_control) => Err("a name has no control characters"),
+        _ if is_number || name.parse::<Pid>().is_ok() => Err("a name is neither a number nor a pid"),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +84,17 @@ mod tests {
         assert_eq!(name.to_string(), text);
         for bad in ["", "counter", "counter@1.0", "@1#x", "c@#x", "c@1#"] {
             assert_eq!(bad.parse::<CodeName>(), Err(ParseCodeNameError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_processes_can_be_told_from_pids() {
+        let long = "n".repeat(PROCESS_NAME_MAX + 1);
+        for bad in ["", "17", "+17", "0001", "99999999999999999999999", "2@00000000000000aa.1", "a\nb", &long] {
+            assert!(check_process_name(bad).is_err(), "{bad}");
+        }
+        for good in ["tally", "17 of them", "größe", "a@b", &long[1..]] {
+            assert_eq!(check_process_name(good), Ok(()), "{good}");
         }
     }
 }

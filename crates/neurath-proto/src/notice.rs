@@ -52,6 +52,8 @@ pub enum NameAnswer {
     NoProcess,
     /// The node keeps as many names as it may.
     TooMany,
+    /// It is no name: see [`check_process_name`](crate::name::check_process_name).
+    NoName,
 }
 
 macro_rules! plain_struct {
@@ -87,6 +89,7 @@ impl Data for NameAnswer {
             Self::Unknown => 2u32.encode(out),
             Self::NoProcess => 3u32.encode(out),
             Self::TooMany => 4u32.encode(out),
+            Self::NoName => 5u32.encode(out),
         }
     }
 
@@ -97,6 +100,7 @@ impl Data for NameAnswer {
             2 => Self::Unknown,
             3 => Self::NoProcess,
             4 => Self::TooMany,
+            5 => Self::NoName,
             other => return Err(reader.bad_variant("NameAnswer", other)),
         })
     }
@@ -108,6 +112,7 @@ impl Data for NameAnswer {
             variants.unit("Unknown");
             variants.unit("NoProcess");
             variants.unit("TooMany");
+            variants.unit("NoName");
         })
     }
 }

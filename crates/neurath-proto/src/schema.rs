@@ -49,17 +49,17 @@ pub enum Type {
     I8,
     /// `u16`, and so on: postcard's varints; signed ones zigzag.
     U16,
-    /// `u32`
+    /// `u32`, and the `usize` of guests
     U32,
-    /// `u64`, and `usize`
+    /// `u64`, and the `usize` of hosts
     U64,
     /// `u128`
     U128,
     /// `i16`
     I16,
-    /// `i32`
+    /// `i32`, and the `isize` of guests
     I32,
-    /// `i64`, and `isize`
+    /// `i64`, and the `isize` of hosts
     I64,
     /// `i128`
     I128,
@@ -77,7 +77,7 @@ pub enum Type {
     Option(Box<Type>),
     /// `Vec<T>`, sets
     Seq(Box<Type>),
-    /// Maps; keys in order of the map's iteration
+    /// Maps: keys in their order, those of a `HashMap` in the order of their bytes
     Map(Box<Type>, Box<Type>),
     /// Tuples
     Tuple(Vec<Type>),

@@ -145,3 +145,17 @@ fn opaque_types_have_their_own_kinds() {
     assert_eq!(Schema::of::<Pid>().root, Type::Opaque(Opaque::Pid));
     assert_eq!(Schema::of::<Ref>().root, Type::Opaque(Opaque::Ref));
 }
+
+#[test]
+fn maps_without_an_order_have_the_same_bytes_however_they_were_filled() {
+    let names: Vec<String> = (0..100).map(|n| format!("name {n}")).collect();
+    let forth: HashMap<String, u64> = names.iter().cloned().zip(0..100).collect();
+    let mut back = HashMap::new();
+    for (n, name) in (0..100u64).zip(&names).collect::<Vec<_>>().into_iter().rev() {
+        back.insert(name.clone(), n);
+    }
+    assert_eq!(encode(&forth), encode(&back));
+    assert_eq!(decode::<HashMap<String, u64>>(&encode(&forth)), Ok(back));
+    let set: HashSet<String> = names.iter().rev().cloned().collect();
+    assert_eq!(encode(&set), encode(&names.into_iter().collect::<HashSet<_>>()));
+}

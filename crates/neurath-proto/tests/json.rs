@@ -187,3 +187,23 @@ fn hostile_bytes_make_no_mountain_of_json() {
     (0..2000).for_each(|_| deep = json!({"t": deep.take()}));
     assert!(from_json(&schema("struct A { t: Option<A> }"), &deep).is_err());
 }
+
+#[test]
+fn what_no_reader_could_hold_is_refused() {
+    let long: Value = serde_json::from_str("340282366920938463463374607431768211455").unwrap();
+    check_refused(
+        "u128",
+        long,
+        "at u128: expected an integer (u128), found a number beyond 64 bits: write its digits as a string",
+    );
+    check_refused(
+        "struct Duration { secs: u64, nanos: u32 }",
+        json!({"secs": 1, "nanos": 1_000_000_000}),
+        "at Duration: expected fewer than 1000000000 `nanos`, found 1000000000: whole seconds are `secs`",
+    );
+    check_read(
+        "struct Pause { secs: u64, nanos: u32 }",
+        json!({"secs": 0, "nanos": 1_000_000_000}),
+        &[0, 128, 148, 235, 220, 3],
+    );
+}

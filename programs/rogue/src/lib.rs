@@ -9,6 +9,8 @@ use neurath::prelude::*;
 use neurath_proto::schema::{SchemaBuilder, Type};
 use neurath_proto::{DecodeError, Reader};
 
+mod odd;
+
 /// What the rogues take, if they take anything.
 #[derive(Message)]
 pub struct Nudge(pub u64);

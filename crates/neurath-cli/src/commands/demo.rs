@@ -40,16 +40,19 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     trace(LogFormat::Text, "error")?;
+    let file = arguments.json.as_deref().filter(|file| file.as_os_str() != "-");
+    // Said before the demo has run, not after it.
+    file.map_or(Ok(()), writable)?;
     let stop = stop_signal()?;
     let record = tokio::select! {
         record = play(Duration::from_secs(arguments.seconds.into())) => record?,
         () = stop => return Err(Failure::new("the demo was interrupted")),
     };
-    match &arguments.json {
-        Some(file) if file.as_os_str() == "-" => print_json(&record),
-        file => {
+    match (file, &arguments.json) {
+        (None, Some(_)) => print_json(&record),
+        (file, _) => {
             print(picture::of(&record));
-            file.as_deref().map_or(Ok(()), |file| write(file, &record))?;
+            file.map_or(Ok(()), |file| write(file, &record))?;
         }
     }
     match record.wrong() {
@@ -80,6 +83,12 @@ async fn play(length: Duration) -> Result<Record, Failure> {
     stage.stop();
     let (counter, account, pingpong) = played?;
     Ok(Record::new(&stage, [counter, account], pingpong, refused))
+}
+
+/// Whether a file can be written; one that is there keeps what it has.
+fn writable(file: &Path) -> Result<(), Failure> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+    opened.map(drop).map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))
 }
 
 fn write(file: &Path, record: &Record) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use clap::Args;
 use neurath_node::api::view::LogView;
 
 use crate::failure::Failure;
-use crate::output::{clean, dim, print, print_json_line, red, yellow};
+use crate::output::{clean_below, dim, print, print_json_line, red, yellow};
 use crate::place::Place;
 use crate::show::{self, Pids};
 
@@ -53,5 +53,8 @@ pub(crate) fn show_line(line: &LogView, pids: &Pids) -> String {
         _ => dim().apply_to(level),
     };
     let pid = pids.short(&line.pid);
-    format!("{}  {level}  {pid:>4}  {}", dim().apply_to(show::time(line.at_ms)), clean(&line.text))
+    let time = show::time(line.at_ms);
+    // Further lines of the text stand below its first.
+    let indent = time.len() + 2 + 5 + 2 + pid.len().max(4) + 2;
+    format!("{}  {level}  {pid:>4}  {}", dim().apply_to(time), clean_below(&line.text, indent))
 }

@@ -27,13 +27,25 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
     let client = place.client()?;
-    let listed = client.processes(arguments.module.as_deref(), arguments.limit.min(PROCESSES_MAX)).await?;
+    let limit = arguments.limit.min(PROCESSES_MAX);
+    let mut listed = client.processes(arguments.module.as_deref(), limit).await?;
+    if let (Some(wanted), 0) = (&arguments.module, listed.total) {
+        // It may be a typing error, or another way to say `name@version`.
+        let found = client.module(wanted).await?.module;
+        if ![&found.module, &found.name].contains(&wanted) {
+            listed = client.processes(Some(&found.module), limit).await?;
+        }
+    }
     if arguments.json {
         print_json(&listed);
         return Ok(());
     }
     if listed.processes.is_empty() {
-        note("no processes; start one with `neurath spawn MODULE`");
+        note(match &arguments.module {
+            _ if listed.total > 0 => format!("{} processes, and --limit 0 shows none of them", listed.total),
+            None => "no processes; start one with `neurath spawn MODULE`".into(),
+            Some(module) => format!("no processes of {module}; start one with `neurath spawn {module}`"),
+        });
         return Ok(());
     }
     let pids = Pids::of(&client.node().await?);

@@ -7,17 +7,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 use neurath_node::api::Client;
+use neurath_node::api::view::DeathView;
 use neurath_node::{Node, NodeError};
 use tokio::time::{Duration, sleep};
 
-use crate::build::BuildArguments;
+use crate::build::{BuildArguments, crate_dir};
 use crate::commands::logs::show_line;
 use crate::commands::node::{LogFormat, start, stop_signal, trace};
 use crate::failure::Failure;
-use crate::output::{dim, note, print};
+use crate::output::{clean_below, dim, note, print};
 use crate::place::Place;
 use crate::show::Pids;
-use session::Session;
+use session::{Session, Started};
 use watch::Watch;
 
 /// Lines of log that may have been written before they are followed.
@@ -30,8 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Args, Debug)]
 #[command(
     after_help = "The node's data directory is thrown away at the end, unless --data or NEURATH_DATA names one. Without \
-                  --watch the command ends when the process does.\n\nExamples:\n  neurath run\n  \
-                  neurath run ./counter 0 --watch\n  neurath run ./ping-pong --entry play '[10, 100]'"
+                  --watch the command ends when the process does. Of a function it prints the result.\n\nExamples:\n  \
+                  neurath run\n  neurath run ./counter 0 --watch\n  \
+                  neurath run ./ping-pong --entry play '[10, 100]'"
 )]
 pub(crate) struct Arguments {
     /// The directory of the crate
@@ -64,7 +66,14 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
             (dir.path().to_owned(), Some(dir))
         }
     };
-    let (node, control) = start(&data, arguments.shards)?;
+    let arguments = Arguments { path: crate_dir(&arguments.path)?, ..arguments };
+    let (node, control) = start(&data, arguments.shards).map_err(|failure| match &place.data {
+        Some(_) => failure.or_help(
+            "`run` has a node of its own: leave out `--data` and NEURATH_DATA (`env -u NEURATH_DATA neurath run`); for a \
+             node that runs already there are `neurath install` and `neurath spawn`",
+        ),
+        None => failure,
+    })?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(control.serve(async {
         // Dropping the sender ends it too.
@@ -89,10 +98,15 @@ async fn attend(arguments: Arguments, node: &Node, client: Client) -> Result<(),
     let mut session = Session::new(client, build.request(&arguments.path), arguments.entry, arguments.arguments);
     let hint = format!("for other terminals: export NEURATH_DATA={}", node.config().data.display());
     if !arguments.watch {
-        let (module, pid) = session.start().await?;
+        let started = session.start().await?;
         note(dim().apply_to(hint).to_string());
-        note(format!("{module} runs as {}", pids.short(&pid)));
-        let result = until_it_ends(node, &pid).await;
+        let result = match started {
+            Started::Process(module, pid) => {
+                note(format!("{module} runs as {}", pids.short(&pid)));
+                until_it_ends(node, &pid, &pids).await
+            }
+            Started::Function(run) => run.result().await.map(print),
+        };
         // What it wrote last is shown before the command ends.
         sleep(LOOK_EVERY).await;
         following.abort();
@@ -100,7 +114,7 @@ async fn attend(arguments: Arguments, node: &Node, client: Client) -> Result<(),
     }
     let mut watch = Watch::new(&arguments.path)?;
     note(dim().apply_to(hint).to_string());
-    session.begin(&pids).await?;
+    session.begin(node, &pids).await?;
     loop {
         watch.also(session.watched())?;
         let saved = watch.next().await;
@@ -116,12 +130,22 @@ async fn follow(client: Client, pids: Pids) {
 }
 
 /// Waits for the end of a process; an abnormal one is a failure.
-async fn until_it_ends(node: &Node, pid: &str) -> Result<(), Failure> {
-    while !matches!(node.info(pid).await, Err(NodeError::UnknownProcess(_))) {
+async fn until_it_ends(node: &Node, pid: &str, pids: &Pids) -> Result<(), Failure> {
+    while lives(node, pid).await {
         sleep(LOOK_EVERY).await;
     }
-    match node.deaths().into_iter().rev().find(|death| death.pid.to_string() == pid) {
-        Some(death) => Err(Failure::new(format!("the process ended: {}", death.reason))),
+    match death(node, pid, pids) {
+        Some(why) => Err(Failure::new(format!("the process ended: {why}"))),
         None => Ok(()),
     }
+}
+
+async fn lives(node: &Node, pid: &str) -> bool {
+    !matches!(node.info(pid).await, Err(NodeError::UnknownProcess(_)))
+}
+
+/// Why a process ended, if not normally.
+fn death(node: &Node, pid: &str, pids: &Pids) -> Option<String> {
+    let death = node.deaths().into_iter().rev().find(|death| death.pid.to_string() == pid)?;
+    Some(clean_below(&pids.short_in(&DeathView::from(death).why), 2))
 }

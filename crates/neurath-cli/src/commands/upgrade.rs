@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use neurath_node::api::Client;
-use neurath_node::api::view::{UpgradeRequest, UpgradeView};
+use neurath_node::api::view::{LEFT_BEHIND, UpgradeRequest, UpgradeView};
 
 use crate::build::{BuildArguments, is_path, module};
 use crate::failure::Failure;
-use crate::output::{Bar, clean, dim, green, note, print, print_json, yellow};
+use crate::output::{Bar, clean, clean_below, dim, green, note, print, print_json, yellow};
 use crate::place::Place;
 use crate::show::{self, Pids};
 use crate::value;
@@ -50,8 +50,14 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     }
     match report.rolled_back.len() {
         0 => Ok(()),
-        went_on => Err(Failure::new(format!("{} went on with the old code", processes(went_on)))
-            .help("`neurath upgrades` says why; repair the new version and upgrade again")),
+        went_on => {
+            let failure = Failure::new(format!("{} went on with the old code", processes(went_on)));
+            let late = report.rolled_back.iter().all(|rolled_back| rolled_back.why == LEFT_BEHIND);
+            Err(failure.help(match late {
+                true => "upgrade again with a longer `--patience`: a server changes only between two messages",
+                false => "`neurath upgrades` says why; repair the new version and upgrade again",
+            }))
+        }
     }
 }
 
@@ -88,11 +94,14 @@ fn show(report: &UpgradeView, pids: &Pids) {
     for line in &report.plan {
         print(format!("  {}", dim().apply_to(format!("plan: {}", clean(line)))));
     }
+    for warning in &report.warnings {
+        print(format!("  {} {}", yellow().apply_to("warning:"), clean_below(warning, 4)));
+    }
     if !report.committed.is_empty() {
         print(format!("  {} {}", processes(report.committed.len()), green().apply_to(verb)));
     }
     for rolled_back in report.rolled_back.iter().take(NAMED_MAX) {
-        let (pid, why) = (pids.short(&rolled_back.pid), clean(&rolled_back.why));
+        let (pid, why) = (pids.short(&rolled_back.pid), clean_below(&rolled_back.why, 4));
         print(format!("  {} {}: {why}", pid, yellow().apply_to("went on with the old code")));
     }
     if report.rolled_back.len() > NAMED_MAX {

@@ -49,13 +49,19 @@ impl Outcome {
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
     }
 
-    /// It failed with this exit code, and says all of this.
+    /// It failed with this exit code, and says all of this beside its answer.
     #[track_caller]
-    pub fn fails(&self, code: i32, says: &[&str]) {
+    pub fn fails_with_answer(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         for part in says {
             assert!(self.err.contains(part), "no `{part}` in:\n{}", self.err);
         }
+    }
+
+    /// It failed with this exit code, and says all of this.
+    #[track_caller]
+    pub fn fails(&self, code: i32, says: &[&str]) {
+        self.fails_with_answer(code, says);
         assert_eq!(self.out, "", "a failure prints nothing as its answer");
     }
 }
@@ -215,6 +221,11 @@ impl Background {
             }
         });
         Self { child, lines, seen: Vec::new() }
+    }
+
+    /// The lines that were passed over.
+    pub fn seen(&self) -> &[String] {
+        &self.seen
     }
 
     /// Waits for a line that contains this; the line.

@@ -5,5 +5,8 @@
 mod bad_input;
 mod harness;
 mod life;
+mod limits;
+mod listings;
 mod programs;
+mod upgrades;
 mod watch;

@@ -63,6 +63,58 @@ fn run_ends_with_its_process_and_shows_what_it_wrote() {
 }
 
 #[test]
+fn the_end_of_a_watched_process_is_said_and_saving_starts_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = program(dir.path());
+    let data = dir.path().join("data");
+    let mut command = neurath();
+    command.arg("run").arg(&path).args(["40", "--watch", "--data"]).arg(&data).env("CARGO_TARGET_DIR", target_dir());
+    let mut run = Background::start(&mut command, true);
+    run.line("saving a file upgrades it");
+    let ask = |arguments: &[&str]| Outcome::of(neurath().args(arguments).arg("--data").arg(&data));
+    let pid = || ask(&["ps", "--json"]).json()["processes"][0]["pid"].as_str().unwrap().to_owned();
+    ask(&["kill", &pid(), "--force"]).ok();
+    run.line("ended: killed by an operator");
+
+    let source = path.join("src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text.replace("Tell::Add(n) => self.count += n,", "Tell::Add(_) => panic!(\"not\\nany more\"),"))
+        .unwrap();
+    run.line("after it was saved");
+    ask(&["send", &pid(), r#"{"Add": 2}"#]).ok();
+    run.line("ended: panicked at");
+    assert_eq!(run.line("any more"), "  any more");
+    run.line("saving a file starts it again");
+
+    let dead = text.replace(r#"info!("counting from {start}");"#, r#"assert!(start < 0, "stillborn");"#);
+    assert_ne!(dead, text);
+    fs::write(&source, dead).unwrap();
+    let line = run.line("stillborn");
+    assert!(line.contains("ended: panicked"), "{line}");
+    assert!(!run.seen().iter().any(|line| line.contains("runs as")), "{:?}", run.seen());
+}
+
+#[test]
+fn a_function_is_run_and_its_result_printed() {
+    let pingpong = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs/pingpong-v1");
+    let arguments = ["[2, 0]", "--entry", "play"];
+    let manifest = pingpong.join("Cargo.toml");
+    let outcome = Outcome::of(neurath().arg("run").arg(manifest).args(arguments).env("CARGO_TARGET_DIR", target_dir()));
+    assert!(outcome.ok().contains(r#""pings":2"#));
+}
+
+#[test]
+fn what_is_no_crate_or_no_free_node_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nothing");
+    Outcome::of(neurath().arg("run").arg(&missing).arg("--watch")).fails(1, &["nothing does not exist"]);
+    let node = crate::harness::Node::start();
+    let path = program(dir.path());
+    let taken = Outcome::of(neurath().arg("run").arg(path).env("NEURATH_DATA", node.data()));
+    taken.fails(1, &["in use", "env -u NEURATH_DATA"]);
+}
+
+#[test]
 fn a_program_that_fails_fails_its_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = program(dir.path());
@@ -71,4 +123,8 @@ fn a_program_that_fails_fails_its_run() {
     let outcome = Outcome::of(neurath().arg("run").arg(&path).env("CARGO_TARGET_DIR", target_dir()));
     assert_eq!(outcome.code, 1, "{}", outcome.err);
     assert!(outcome.err.contains("no further"), "{}", outcome.err);
+    let source = "use neurath::prelude::*;\n\n#[neurath::process]\nasync fn watched() {\n    exit(format!(\"had {}\", \"enough\"));\n}\n";
+    fs::write(path.join("src/lib.rs"), source).unwrap();
+    let outcome = Outcome::of(neurath().arg("run").arg(&path).env("CARGO_TARGET_DIR", target_dir()));
+    outcome.fails(1, &["the process ended: String: \"had enough\""]);
 }

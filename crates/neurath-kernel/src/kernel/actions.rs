@@ -102,6 +102,7 @@ impl Kernel {
                 }
             }
             Action::Refuse(message, error) => self.refuse_taken(slot, &message, error),
+            Action::Fail(to, reference, error) => self.route(Signal::CallFailed { to, reference, error }),
         }
     }
 

@@ -109,17 +109,23 @@ impl Kernel {
             self.not_delivered(message.from, to, message.schema, &why);
         }
         let type_name = self.types.name(message.schema);
-        self.remember(Refusal { at: self.now, from: message.from, to, type_name, reason: why });
-    }
-
-    pub(super) fn refuse(&mut self, envelope: &Envelope, why: &str) {
-        let type_name = self.types.name(envelope.schema);
-        let refusal = Refusal { at: self.now, from: envelope.from, to: envelope.to, type_name, reason: why.into() };
-        self.remember(refusal);
-    }
-
-    pub(super) fn remember(&mut self, refusal: Refusal) {
         self.refused += 1;
+        self.keep(Refusal { at: self.now, from: message.from, to, type_name, reason: why });
+    }
+
+    /// Counts and lists a message that its reader did not take.
+    pub(super) fn refuse(&mut self, envelope: &Envelope, why: &str) {
+        self.refused += 1;
+        self.remember(envelope, why);
+    }
+
+    /// Lists a message that was not delivered; it is counted by whoever knows as what.
+    pub(super) fn remember(&mut self, envelope: &Envelope, why: &str) {
+        let type_name = self.types.name(envelope.schema);
+        self.keep(Refusal { at: self.now, from: envelope.from, to: envelope.to, type_name, reason: why.into() });
+    }
+
+    fn keep(&mut self, refusal: Refusal) {
         if self.refusals.len() >= self.config.refusals {
             self.refusals.pop_front();
         }

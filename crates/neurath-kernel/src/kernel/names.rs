@@ -2,6 +2,8 @@
 //!
 //! Invariant: a name has one owner, and is free when that owner has ended.
 
+use neurath_proto::name::check_process_name;
+
 use super::*;
 
 impl Kernel {
@@ -14,6 +16,7 @@ impl Kernel {
             Signal::Name { request, name, from, reference } => {
                 let owner = self.names.get(&name).copied();
                 let answer = match (request, owner) {
+                    (NameRequest::Register(_), None) if check_process_name(&name).is_err() => NameAnswer::NoName,
                     (NameRequest::Register(pid), None) => {
                         if self.names.len() as u32 >= self.config.names {
                             NameAnswer::TooMany

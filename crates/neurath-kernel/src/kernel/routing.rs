@@ -173,6 +173,8 @@ impl Kernel {
     /// There is no such process.
     pub(super) fn nobody(&mut self, signal: Signal) {
         match signal {
+            // Its own timer, or what it had said to itself: nobody misses it.
+            Signal::Message(envelope) | Signal::TimerFired { envelope, .. } if envelope.from == envelope.to => {}
             Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => {
                 self.undeliverable += 1;
                 if envelope.class == Class::Reply {
@@ -185,7 +187,7 @@ impl Kernel {
                 if !envelope.reference.is_some() && envelope.class != Class::Notice {
                     self.not_delivered(envelope.from, envelope.to, envelope.schema, "there is no such process");
                 }
-                self.refuse(&envelope, "there is no such process");
+                self.remember(&envelope, "there is no such process");
             }
             Signal::Link { to, from } => {
                 self.route(Signal::Exit { to: from, from: to, reason: ExitReason::NoProcess, linked: true });

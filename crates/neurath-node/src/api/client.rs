@@ -8,12 +8,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use neurath_code::store::ARTIFACT_MAX_BYTES;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
+use super::REQUEST_BYTES_MAX;
 use super::error::{ErrorBody, ErrorView};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
@@ -27,6 +29,9 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// A line of a stream may have this many bytes.
 const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// The path of a request, with what it is about, may have this many bytes.
+const PATH_BYTES_MAX: usize = 16 << 10;
 
 /// The message of [`ClientError::Broken`] when an upgrade's answer ends without a report.
 pub const UPGRADE_ENDED: &str = "the answer ended before the upgrade did";
@@ -230,6 +235,7 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        refuse_if_large(path, &body)?;
         let stream = self.connect().await?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -264,6 +270,22 @@ impl Client {
             _ => ClientError::Socket { socket, source },
         })
     }
+}
+
+/// A node closes the connection on a request that is too large, and its answer can be lost with it: so such a request is
+/// not begun.
+fn refuse_if_large(path: &str, body: &Bytes) -> Result<(), ClientError> {
+    let of_module = path.starts_with("/v1/modules") || path.starts_with("/v1/upgrades/plan");
+    let limit = if of_module { ARTIFACT_MAX_BYTES as usize } else { REQUEST_BYTES_MAX };
+    let message = if body.len() > limit {
+        format!("the request has {} bytes, and the limit is {limit}", body.len())
+    } else if path.len() > PATH_BYTES_MAX {
+        format!("what the request is about has {} bytes, and the limit is {PATH_BYTES_MAX}", path.len())
+    } else {
+        return Ok(());
+    };
+    let error = ErrorView { code: "too_large".into(), message, hint: None, examples: Vec::new() };
+    Err(ClientError::Refused { status: StatusCode::PAYLOAD_TOO_LARGE.as_u16(), error })
 }
 
 /// A connection; it ends with this.

@@ -42,7 +42,8 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &str, message: impl ToString) -> Self {
-        let view = ErrorView { code: code.into(), message: message.to_string(), hint: None, examples: Vec::new() };
+        let message = shortened(&message.to_string());
+        let view = ErrorView { code: code.into(), message, hint: None, examples: Vec::new() };
         Self { status, view }
     }
 
@@ -64,6 +65,18 @@ impl ApiError {
     pub(super) fn is_about_json(&self) -> bool {
         self.view.code == "wrong_json"
     }
+}
+
+/// A message without what nobody reads: requests may be large, and errors name what was in them.
+fn shortened(message: &str) -> String {
+    const WORD_MAX: usize = 256;
+    const MAX: usize = 16 << 10;
+    let cut = |text: &str, max: usize| match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
+    };
+    let words = message.split_inclusive(char::is_whitespace).map(|word| cut(word, WORD_MAX));
+    cut(&words.collect::<String>(), MAX)
 }
 
 impl IntoResponse for ApiError {
@@ -102,6 +115,7 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::WhichEntry { .. } => (S::BAD_REQUEST, "which_entry"),
         NodeError::NoFunction { .. } => (S::UNPROCESSABLE_ENTITY, "no_function"),
         NodeError::Json { .. } => (S::UNPROCESSABLE_ENTITY, "wrong_json"),
+        NodeError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too_large"),
         NodeError::UnknownProcess(_) => (S::NOT_FOUND, "unknown_process"),
         NodeError::TakesNone { .. } => (S::UNPROCESSABLE_ENTITY, "takes_none"),
         NodeError::Call(CallError::TimedOut) => (S::GATEWAY_TIMEOUT, "timed_out"),
@@ -129,10 +143,25 @@ fn prepare(error: &PrepareError) -> &'static str {
     match error {
         PrepareError::NotWasm { .. } => "not_wasm",
         PrepareError::NoManifest => "no_manifest",
+        PrepareError::Damaged => "damaged",
         PrepareError::Manifest { .. } => "bad_manifest",
         PrepareError::Import { .. } => "unknown_import",
         PrepareError::Export { .. } => "bad_export",
         PrepareError::TooLarge { .. } => "too_large",
         PrepareError::Invalid { .. } | PrepareError::Refused { .. } => "invalid_module",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_not_sent_back_whole() {
+        let short = "no process `tally`;\n  look at `neurath ps`";
+        assert_eq!(shortened(short), short);
+        let long = shortened(&format!("no process `{}`; look", "ü".repeat(100_000)));
+        assert!(long.len() < 700 && long.contains("bytes)") && long.ends_with("look"), "{long}");
+        assert!(shortened(&"so many words ".repeat(10_000)).len() < 20_000);
     }
 }

@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use neurath_code::store::ARTIFACT_MAX_BYTES;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::error::ApiError;
@@ -337,7 +338,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ABody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = body(Bytes::from_request(request, state).await)?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            ApiError::bad_request(format!("the request's body is not what this route takes: {error}")).hint(SEE)
+            // What serde says of an object that is none names our types.
+            let is_other = serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| !value.is_object());
+            let why = if is_other { "it is no JSON object".to_owned() } else { error.to_string() };
+            ApiError::bad_request(format!("the request's body is not what this route takes: {why}")).hint(SEE)
         })
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::examples::examples;
+pub use crate::shard::LEFT_BEHIND;
 use crate::{Death, LogLine, ModuleInfo, ProcessDetails, UpgradeEvent, UpgradeReport};
 
 /// A node.
@@ -324,6 +325,9 @@ pub struct UpgradeView {
     pub dry_run: bool,
     /// One line for each version and entry that runs.
     pub plan: Vec<String>,
+    /// What those who know the old messages can send no more, or could not read.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Servers that run the new code.
     pub committed: Vec<String>,
     /// Servers that went on with the old code.
@@ -609,13 +613,15 @@ impl ModuleInfoView {
 impl UpgradeView {
     /// A report, of a plan or of what was done.
     pub fn new(report: UpgradeReport, dry_run: bool) -> Self {
-        let UpgradeReport { package, from, to, plan, committed, rolled_back, on_their_own, current, took } = report;
+        let UpgradeReport { package, from, to, plan, warnings, committed, rolled_back, on_their_own, current, took } =
+            report;
         Self {
             name: package,
             from,
             to,
             dry_run,
             plan,
+            warnings,
             committed: texts(&committed),
             rolled_back: rolled_back
                 .into_iter()

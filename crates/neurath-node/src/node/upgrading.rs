@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use neurath_code::store::development_version;
-use neurath_kernel::plan::{StateRoute, plan_entry};
+use neurath_kernel::plan::{StateRoute, plan_entry, plan_messages};
 use neurath_kernel::{UpgradeId, UpgradeOrder};
 use tokio::sync::mpsc;
 
@@ -32,6 +32,8 @@ pub struct UpgradeReport {
     pub to: String,
     /// What the plan says of each entry and version that runs: `counter@1.0.0 counter: same state`.
     pub plan: Vec<String>,
+    /// What those who know the old messages can send no more, or could not read.
+    pub warnings: Vec<String>,
     /// Servers that run the new code.
     pub committed: Vec<Pid>,
     /// Servers that went on with the old code, and why.
@@ -123,7 +125,7 @@ impl Node {
         let members: Vec<_> = self.gather(|reply| Command::Members(package.to_string(), reply)).await.concat();
         let members: Vec<Member> =
             members.into_iter().filter(|(_, program, _)| loaded(program).hash != *target.hash).collect();
-        let (plan, refused) = plan_members(&members, target.manifest);
+        let Planned { plan, warnings, refused } = plan_members(&members, target.manifest);
         if !refused.is_empty() {
             let (package, to) = (package.to_string(), target.name.to_owned());
             return Err(NodeError::PlanRefused { package, to, reasons: refused });
@@ -142,6 +144,7 @@ impl Node {
             from: self.0.store.current(package)?.map(|before| before.to_string()),
             to: target.name.to_owned(),
             plan,
+            warnings,
             committed: Vec::new(),
             rolled_back: Vec::new(),
             on_their_own,
@@ -189,7 +192,7 @@ impl Node {
                     deadline += Duration::from_secs(1);
                     for shard in 0..self.0.shared.inboxes.len() {
                         let late = open.iter().copied().filter(|pid| self.shard_of(*pid) == shard).collect();
-                        self.command(shard, Command::CancelUpgrade(id, late));
+                        self.command(shard, Command::CancelUpgrade { id, pids: late, to: report.to.clone() });
                     }
                 }
             }
@@ -210,22 +213,36 @@ struct Target<'a> {
     manifest: &'a Manifest,
 }
 
-/// One line for each entry and version that runs, and one for each that cannot go over.
-fn plan_members(members: &[Member], to: &Manifest) -> (Vec<String>, Vec<String>) {
+/// Lines about what an upgrade would do.
+#[derive(Default)]
+struct Planned {
+    /// One for each entry and version that runs.
+    plan: Vec<String>,
+    /// What becomes impossible for others.
+    warnings: Vec<String>,
+    /// One for each entry that cannot go over.
+    refused: Vec<String>,
+}
+
+fn plan_members(members: &[Member], to: &Manifest) -> Planned {
     let mut kinds: Vec<_> = members.iter().map(|(_, program, entry)| (program.code, *entry, program)).collect();
     kinds.sort_by_key(|(code, entry, _)| (*code, *entry));
     kinds.dedup_by_key(|(code, entry, _)| (*code, *entry));
-    let (mut plan, mut refused) = (Vec::new(), Vec::new());
+    let mut planned = Planned::default();
     for (_, index, program) in kinds {
         let from = loaded(program);
         let entry = &from.manifest.entries[index as usize];
         let line = |text| format!("{} {}: {text}", from.name, entry.name);
         match plan_kind(&from.manifest, entry, to) {
-            Ok(how) => plan.push(line(how)),
-            Err(why) => refused.push(line(why)),
+            Ok(how) => {
+                planned.plan.push(line(how));
+                let lost = to.entry(&entry.name).map(|new| plan_messages(entry, new)).unwrap_or_default();
+                planned.warnings.extend(lost.into_iter().map(line));
+            }
+            Err(why) => planned.refused.push(line(why)),
         }
     }
-    (plan, refused)
+    planned
 }
 
 /// What becomes of the processes of one entry, in words; or why they forbid the upgrade.

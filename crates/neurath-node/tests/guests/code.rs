@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use neurath_node::{InstallOptions, ModuleInfo};
+use neurath_engine::with_section;
+use neurath_node::{InstallOptions, ModuleInfo, manifest_of};
 use serde_json::json;
 
 use crate::common::{World, eventually, guest, plainly};
@@ -10,7 +11,7 @@ use crate::common::{World, eventually, guest, plainly};
 /// The same program as another artifact: a custom section is added, which nothing reads.
 fn variant(wasm: &[u8], mark: u8) -> Vec<u8> {
     let section = [0, 6, 4, b'm', b'a', b'r', b'k', mark];
-    [wasm, &section].concat()
+    with_section(&[wasm, &section].concat(), &manifest_of(wasm).unwrap().to_section()).unwrap()
 }
 
 fn loaded(modules: &[ModuleInfo]) -> BTreeSet<String> {

@@ -129,7 +129,12 @@ macro_rules! unsigned {
     )*};
 }
 
-unsigned!(u16 as u16 U16, u32 as u32 U32, u64 as u64 U64, usize as u64 U64);
+unsigned!(u16 as u16 U16, u32 as u32 U32, u64 as u64 U64);
+// A guest's `usize` says that it takes 32 bits, so what it could not read is not sent to it.
+#[cfg(target_pointer_width = "32")]
+unsigned!(usize as u32 U32);
+#[cfg(not(target_pointer_width = "32"))]
+unsigned!(usize as u64 U64);
 
 macro_rules! signed {
     ($($type:ty as $wire:ident $kind:ident),*) => {$(
@@ -152,7 +157,11 @@ macro_rules! signed {
     )*};
 }
 
-signed!(i16 as i16 I16, i32 as i32 I32, i64 as i64 I64, isize as i64 I64);
+signed!(i16 as i16 I16, i32 as i32 I32, i64 as i64 I64);
+#[cfg(target_pointer_width = "32")]
+signed!(isize as i32 I32);
+#[cfg(not(target_pointer_width = "32"))]
+signed!(isize as i64 I64);
 
 impl Data for u128 {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -421,9 +430,24 @@ mod with_std {
     use core::hash::{BuildHasher, Hash};
     use std::collections::{HashMap, HashSet};
 
+    /// Writes each item for itself, in the order of their bytes: the same collection gives the same bytes.
+    fn encode_sorted<I: ExactSizeIterator>(items: I, out: &mut Vec<u8>, encode: impl Fn(I::Item, &mut Vec<u8>)) {
+        put_varint(items.len() as u64, out);
+        let start = out.len();
+        let mut ends = Vec::with_capacity(items.len());
+        for item in items {
+            let from = out.len() - start;
+            encode(item, out);
+            ends.push(from..out.len() - start);
+        }
+        let unsorted = out.split_off(start);
+        ends.sort_unstable_by(|a, b| unsorted[a.clone()].cmp(&unsorted[b.clone()]));
+        ends.into_iter().for_each(|range| out.extend_from_slice(&unsorted[range]));
+    }
+
     impl<T: Data + Eq + Hash, S: BuildHasher + Default + 'static> Data for HashSet<T, S> {
         fn encode(&self, out: &mut Vec<u8>) {
-            encode_all!(self, out);
+            encode_sorted(self.iter(), out, T::encode);
         }
 
         fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -439,7 +463,10 @@ mod with_std {
 
     impl<K: Data + Eq + Hash, V: Data, S: BuildHasher + Default + 'static> Data for HashMap<K, V, S> {
         fn encode(&self, out: &mut Vec<u8>) {
-            encode_pairs!(self, out);
+            encode_sorted(self.iter(), out, |(key, value), out| {
+                key.encode(out);
+                value.encode(out);
+            });
         }
 
         fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -129,6 +129,13 @@ impl Parser<'_> {
                 text = number.to_string();
                 &text
             }
+            // Larger ones lose their last digits when JSON is read.
+            Value::Number(number) if number.as_f64().is_some_and(|value| value.abs() >= (1u64 << 63) as f64) => {
+                return Err(format!(
+                    "expected an integer ({}), found a number beyond 64 bits: write its digits as a string",
+                    self.schema.type_name(ty)
+                ));
+            }
             _ => return self.expected("an integer", ty, json),
         };
         let out = &mut self.out;
@@ -238,6 +245,12 @@ impl Parser<'_> {
     }
 
     fn named(&mut self, def: &Def, json: &Value, depth: usize) -> Parsed {
+        if is_duration(def)
+            && let Some(nanos) = json.get("nanos").and_then(Value::as_u64)
+            && nanos >= 1_000_000_000
+        {
+            return Err(format!("expected fewer than 1000000000 `nanos`, found {nanos}: whole seconds are `secs`"));
+        }
         let variants = match &def.kind {
             DefKind::Struct(fields) => return self.fields(&def.name, fields, json, depth),
             DefKind::Enum(variants) => variants,
@@ -272,7 +285,8 @@ impl Parser<'_> {
             (Fields::Named(fields), Value::Object(map)) => {
                 if let Some(unknown) = map.keys().find(|key| !fields.iter().any(|field| field.name == **key)) {
                     let names = fields.iter().map(|field| field.name.as_str());
-                    return Err(format!("`{name}` has no field `{unknown}`; {}", meant(unknown, names)));
+                    let unknown_shown: String = unknown.chars().take(60).collect();
+                    return Err(format!("`{name}` has no field `{unknown_shown}`; {}", meant(unknown, names)));
                 }
                 fields.iter().try_for_each(|field| self.field(name, field, map.get(&field.name), depth))
             }
@@ -316,6 +330,14 @@ impl Parser<'_> {
     }
 }
 
+/// Whether it describes a `Duration`, which is not what any two numbers make.
+fn is_duration(def: &Def) -> bool {
+    let DefKind::Struct(Fields::Named(fields)) = &def.kind else { return false };
+    let of = |field: &Field, name, ty| field.name == name && field.ty == ty;
+    def.name == "Duration"
+        && matches!(fields.as_slice(), [secs, nanos] if of(secs, "secs", Type::U64) && of(nanos, "nanos", Type::U32))
+}
+
 /// The variant that `json` names, its index, and what stands for its fields.
 fn variant_of<'s, 'j>(
     def: &Def,
@@ -338,7 +360,8 @@ fn variant_of<'s, 'j>(
     };
     let Some((index, variant)) = (0u32..).zip(variants).find(|(_, variant)| variant.name == *name) else {
         let names = variants.iter().map(|variant| variant.name.as_str());
-        return Err(format!("`{}` has no variant `{name}`; {}", def.name, meant(name, names)));
+        let shown: String = name.chars().take(60).collect();
+        return Err(format!("`{}` has no variant `{shown}`; {}", def.name, meant(name, names)));
     };
     Ok((index, variant, inner))
 }
@@ -365,7 +388,7 @@ fn described(json: &Value) -> String {
 }
 
 /// Which of `names` was meant, or which there are.
-fn meant<'n>(found: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+pub(super) fn meant<'n>(found: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     let close = names.clone().map(|name| (distance(found, name), name)).min();
     match close {
         Some((distance, name)) if distance <= 2.max(found.len() / 3) && distance < name.len() => {

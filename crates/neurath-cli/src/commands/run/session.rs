@@ -8,19 +8,44 @@ use std::time::{Duration, Instant};
 
 use neurath_code::BuildRequest;
 use neurath_node::api::Client;
-use neurath_node::api::view::{SpawnRequest, TypeView, UpgradeRequest, UpgradeView};
+use neurath_node::api::view::{ProcessView, RunRequest, SpawnRequest, TypeView, UpgradeRequest, UpgradeView};
 use neurath_node::{Builder, Built, Node};
-use neurath_proto::manifest::{Entry, Manifest};
+use neurath_proto::manifest::{Entry, EntryKind, Manifest};
 use serde_json::Value;
 
 use crate::build::{blocking, warn};
 use crate::failure::Failure;
-use crate::output::{Bar, green, note, yellow};
+use crate::output::{Bar, clean_below, green, note, print, red, yellow};
 use crate::show::{self, Pids};
 use crate::value;
 
 /// A plain process is watched this long for taking up its new code.
 const TAKE_UP_MAX: Duration = Duration::from_secs(600);
+
+/// A process is looked at this long after its start for whether it begins to wait.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
+
+/// What was started.
+pub(super) enum Started {
+    /// A process: its module and pid.
+    Process(String, String),
+    /// A function, which runs when its result is awaited.
+    Function(FunctionRun),
+}
+
+/// A function that is to be run.
+pub(super) struct FunctionRun {
+    client: Client,
+    request: RunRequest,
+}
+
+impl FunctionRun {
+    /// Runs it; its result as JSON.
+    pub(super) async fn result(self) -> Result<String, Failure> {
+        let answer = self.client.run(&self.request).await?.answer;
+        Ok(serde_json::to_string(&answer).unwrap_or_default())
+    }
+}
 
 /// See the module.
 pub(super) struct Session {
@@ -47,21 +72,20 @@ impl Session {
         &self.watched
     }
 
-    /// Builds, installs and starts; the module and the pid.
-    pub(super) async fn start(&mut self) -> Result<(String, String), Failure> {
+    /// Builds, installs and starts.
+    pub(super) async fn start(&mut self) -> Result<Started, Failure> {
         let built = self.build(true).await?;
         let module = self.install(&built).await?;
-        let pid = self.spawn(&module, &built.manifest).await?;
-        Ok((module, pid))
+        self.spawn(module, &built.manifest).await
     }
 
     /// The start of a watch: a program that does not compile yet is no end of it.
-    pub(super) async fn begin(&mut self, pids: &Pids) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self, node: &Node, pids: &Pids) -> Result<(), Failure> {
         match self.build(true).await {
             Ok(built) => {
                 let module = self.install(&built).await?;
-                let pid = self.spawn(&module, &built.manifest).await?;
-                note(format!("{module} runs as {}; saving a file upgrades it", pids.short(&pid)));
+                let started = self.spawn(module, &built.manifest).await?;
+                say_start(started, "; saving a file upgrades it", node, pids).await;
             }
             Err(failure) => {
                 failure.show();
@@ -98,14 +122,17 @@ impl Session {
         let upgrading = Instant::now();
         let upgraded = self.upgrade(&module).await?;
         if !lives {
-            let pid = self.spawn(&module, &built.manifest).await?;
-            let took = show::duration(saved.elapsed());
-            note(format!("{module} runs as {} {took} after it was saved", pids.short(&pid)));
+            let started = self.spawn(module, &built.manifest).await?;
+            say_start(started, &format!(", {} after it was saved", show::duration(saved.elapsed())), node, pids).await;
             return Ok(());
         }
         for rolled_back in &upgraded.rolled_back {
             let pid = pids.short(&rolled_back.pid);
-            note(format!("{pid} {}: {}", yellow().apply_to("goes on with the old code"), rolled_back.why));
+            let why = clean_below(&rolled_back.why, 2);
+            note(format!("{pid} {}: {why}", yellow().apply_to("goes on with the old code")));
+        }
+        for warning in &upgraded.warnings {
+            note(format!("{} {}", yellow().apply_to("warning:"), clean_below(warning, 2)));
         }
         let [built, installed, upgraded_in] = [built.took, installed, upgrading.elapsed()].map(show::duration);
         let parts = format!("built in {built}, installed in {installed}, upgraded in {upgraded_in}");
@@ -159,18 +186,70 @@ impl Session {
         Ok(self.client.upgrade(&request, |_, _| {}).await?)
     }
 
-    async fn spawn(&mut self, module: &str, manifest: &Manifest) -> Result<String, Failure> {
+    async fn spawn(&mut self, module: String, manifest: &Manifest) -> Result<Started, Failure> {
         let chosen = chosen(manifest, self.entry.as_deref());
         let example = chosen.map(|entry| TypeView::from(&entry.arguments).examples).unwrap_or_default();
         let arguments = match &self.arguments {
             Some(text) => value::json(&value::text(text)?).map_err(|wrong| wrong.failure(&example))?,
             None => example.first().cloned().unwrap_or(Value::Null),
         };
-        let request = SpawnRequest { module: module.to_owned(), entry: self.entry.clone(), arguments };
+        let entry = self.entry.clone();
+        if chosen.is_some_and(|entry| entry.kind == EntryKind::Function) {
+            let request = RunRequest { module, entry, arguments, within_ms: None };
+            return Ok(Started::Function(FunctionRun { client: self.client.clone(), request }));
+        }
+        let request = SpawnRequest { module: module.clone(), entry, arguments };
         let pid = self.client.spawn(&request).await?.pid;
         self.pid = Some(pid.clone());
-        Ok(pid)
+        Ok(Started::Process(module, pid))
     }
+}
+
+/// Says what runs, and from then on what becomes of it: its end, or its result.
+async fn say_start(started: Started, with: &str, node: &Node, pids: &Pids) {
+    match started {
+        Started::Process(module, pid) => {
+            if settles(node, &pid).await {
+                note(format!("{module} runs as {}{with}", pids.short(&pid)));
+            }
+            tokio::spawn(say_end(node.clone(), pid, pids.clone()));
+        }
+        Started::Function(run) => {
+            tokio::spawn(async move {
+                match run.result().await {
+                    Ok(result) => print(result),
+                    Err(failure) => failure.show(),
+                }
+            });
+        }
+    }
+}
+
+/// Whether a process lives when it has begun; one that computes on is not waited for.
+async fn settles(node: &Node, pid: &str) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < SETTLE_MAX {
+        let Ok(details) = node.info(pid).await else { return false };
+        let process = ProcessView::from(details);
+        if process.counts.polls > 0 && process.state == "waiting" {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    super::lives(node, pid).await
+}
+
+/// Says when and how a process has ended.
+async fn say_end(node: Node, pid: String, pids: Pids) {
+    while super::lives(&node, &pid).await {
+        tokio::time::sleep(super::LOOK_EVERY).await;
+    }
+    let shown = pids.short(&pid);
+    match super::death(&node, &pid, &pids) {
+        Some(why) => note(format!("{shown} {}: {why}", red().apply_to("ended"))),
+        None => note(format!("{shown} ended")),
+    }
+    note("saving a file starts it again");
 }
 
 /// The entry that the node will choose, if it can.

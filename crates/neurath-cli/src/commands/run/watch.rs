@@ -77,8 +77,11 @@ fn is_source(path: &Path) -> bool {
 }
 
 fn failed(path: &Path, error: &notify::Error) -> Failure {
-    Failure::new(format!("{} cannot be watched: {error}", path.display()))
-        .help("if there are too many watches, raise fs.inotify.max_user_watches")
+    let failure = Failure::new(format!("{} cannot be watched: {error}", path.display()));
+    match error.kind {
+        notify::ErrorKind::MaxFilesWatch => failure.help("raise fs.inotify.max_user_watches"),
+        _ => failure,
+    }
 }
 
 #[cfg(test)]
