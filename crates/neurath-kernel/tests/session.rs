@@ -89,6 +89,9 @@ impl Played {
     }
 }
 
+/// How an association ended.
+type End = (Option<Association>, EndReason, Vec<Unconfirmed>);
+
 /// Two sessions and a wire that carries whatever they write at once.
 struct Pair {
     sessions: [Session; 2],
@@ -99,7 +102,7 @@ struct Pair {
     /// Attempts lead nowhere.
     parted: bool,
     delivered: [Vec<Vec<u8>>; 2],
-    ended: [Vec<(Option<Association>, EndReason, Vec<Unconfirmed>)>; 2],
+    ended: [Vec<End>; 2],
     up: [Vec<Association>; 2],
     writes: usize,
 }

@@ -128,7 +128,7 @@ fn session(rng: &mut Rng) -> Result<Report, String> {
         split_percent: rng.within(0..=60),
     };
     let nodes = rng.within(2..=4) as usize;
-    let mut cluster = Cluster::new(nodes, config, quality, Rng::new(rng.next()));
+    let mut cluster = Cluster::new(nodes, config, quality, Rng::new(rng.number()));
     cluster.set_dial_fails(rng.within(0..=30));
     let load_until = rng.within(5_000..=40_000) * MS;
     let between_sends = rng.magnitude(2 * MS..=100 * MS);
@@ -228,7 +228,7 @@ fn fairness(rng: &mut Rng) -> Result<Report, String> {
     let config = SessionConfig::default();
     let quality =
         Quality { delay_min_ns: MS / 10, delay_max_ns: MS, bytes_per_ms: 20 << 10, split_percent: rng.within(0..=10) };
-    let mut cluster = Cluster::new(3, config, quality, Rng::new(rng.next()));
+    let mut cluster = Cluster::new(3, config, quality, Rng::new(rng.number()));
     cluster.arrivals = Some(Vec::new());
     let (to_lively, to_still) = match (cluster.side(0, 1), cluster.side(0, 2)) {
         (Some(lively), Some(still)) => (lively, still),
