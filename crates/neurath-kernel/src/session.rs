@@ -35,6 +35,7 @@ mod connections;
 mod incoming;
 mod outgoing;
 mod types;
+pub mod wire;
 
 /// See the module.
 pub struct Session {
