@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup|demo|test|ci|bench|tidy`.
+//! The project's own commands: `cargo xtask setup|demo|test|sim|ci|bench|tidy`.
 //!
 //! Each provides for itself what it needs, so that a newcomer types one command. It refuses to be needed by
 //! users of Neurath: what they need is in the `neurath` binary.
@@ -8,6 +8,7 @@ mod ci;
 mod guests;
 mod setup;
 mod shell;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -46,6 +47,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Simulate nodes in virtual time, from seeds, over a network that breaks
+    Sim {
+        /// `--scenario session|fairness|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed alone
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run what continuous integration runs: fmt, clippy, tidy, test, docs
     Ci,
     /// Measure, beside Erlang/OTP
@@ -74,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup { bench } => setup::run(&shell, Needs { toolchain: true, nextest: true, erlang: bench }),
         Command::Demo { arguments } => demo(&shell, &arguments),
         Command::Test { arguments } => ci::test(&shell, &arguments),
+        Command::Sim { arguments } => sim::run(&shell, &arguments),
         Command::Ci => ci::run(&shell),
         Command::Bench { arguments } => bench::run(&shell, &arguments),
         Command::Tidy => tidy::run(&shell),

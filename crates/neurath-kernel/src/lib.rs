@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod plan;
 pub mod port;
 pub mod process;
+pub mod session;
 pub mod signal;
 mod timers;
 pub mod types;
@@ -24,5 +25,6 @@ pub use port::{Found, Look, Port, PortLimits, Serials};
 pub use process::{
     Body, CodeId, Counts, Hold, ProcessRecord, Program, ProgramEntry, Standing, UpgradeId, UpgradeOrder,
 };
+pub use session::{Session, SessionConfig, SessionEffect};
 pub use signal::{NameRequest, Signal};
 pub use types::{Fit, Types};

@@ -13,6 +13,7 @@ extern crate std;
 pub mod abi;
 pub mod data;
 pub mod envelope;
+pub mod frame;
 pub mod id;
 #[cfg(feature = "json")]
 pub mod json;

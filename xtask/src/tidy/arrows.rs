@@ -39,7 +39,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "neurath-sim",
         may_use: &["neurath-proto", "neurath-kernel", "neurath-engine"],
-        never: &["tokio", "axum"],
+        never: &["tokio", "axum", "redb", "getrandom"],
     },
     Rule { package: "neurath-cli", may_use: &["neurath-node", "neurath-code", "neurath-proto"], never: &[] },
     Rule { package: "neurath-bench", may_use: &["neurath-node", "neurath-code"], never: &[] },

@@ -1,0 +1,349 @@
+//! Signals as the messages of a session.
+//!
+//! It knows how signals are written, not where they go. Invariant: schemas cross nodes by their hash only, so what one
+//! node numbers is never taken for what another does.
+//!
+//! # Format
+//!
+//! One byte of kind, then the fields in the order of [`Signal`]'s variants, each as [`Data`] writes it. An envelope is
+//! class (one byte), from, to, epoch, ref, schema (16 bytes), trace, payload (length, bytes), number of attachments, and
+//! of each a byte of kind (0 image, 1 code, 2 port) with 32 bytes or a pid and a ref. It has no version of its own: that
+//! of the session's frames covers it.
+//!
+//! | kind | signal | kind | signal | kind | signal |
+//! |---|---|---|---|---|---|
+//! | 0 | message | 7 | kill | 14 | probe |
+//! | 1 | timer fired | 8 | monitor | 15 | withdraw |
+//! | 2 | call failed | 9 | demonitor | 16 | not delivered |
+//! | 3 | close call | 10 | down | 17 | name |
+//! | 4 | link | 11 | settle | 18 | named |
+//! | 5 | unlink | 12 | full | 19 | unnamed |
+//! | 6 | exit | 13 | drained | 20 | name gone |
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use neurath_proto::data::{DecodeError, DecodeFault};
+use neurath_proto::envelope::{Attachment, Class, Envelope, Epoch, Payload, SchemaId, TraceId};
+use neurath_proto::{Data, Reader, SchemaHash};
+
+use crate::signal::{NameRequest, Signal};
+
+/// What this node's numbers for schemas mean to others.
+pub trait WireTypes {
+    /// The hash of a schema that this node numbers.
+    fn hash(&self, schema: SchemaId) -> SchemaHash;
+
+    /// The number of a schema, if this node knows it.
+    fn id(&self, hash: SchemaHash) -> Option<SchemaId>;
+}
+
+/// Why bytes are no signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// They are none at all: the peer's fault.
+    Malformed(DecodeError),
+    /// They are a message of a schema that this node does not know yet. Get it from the peer and read again.
+    UnknownSchema(SchemaHash),
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "these bytes are no signal: {error}"),
+            Self::UnknownSchema(hash) => write!(f, "a message has the schema {hash}, which this node does not know"),
+        }
+    }
+}
+
+impl core::error::Error for WireError {}
+
+impl From<DecodeError> for WireError {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// Appends a signal.
+pub fn encode(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
+    macro_rules! put {
+        ($kind:literal $(, $field:expr)*) => {{
+            out.push($kind);
+            $($field.encode(out);)*
+        }};
+    }
+    match signal {
+        Signal::Message(envelope) => {
+            put!(0);
+            encode_envelope(envelope, types, out);
+        }
+        Signal::TimerFired { timer, envelope } => {
+            put!(1, timer);
+            encode_envelope(envelope, types, out);
+        }
+        Signal::CallFailed { to, reference, error } => put!(2, to, reference, error),
+        Signal::CloseCall { to, from, reference } => put!(3, to, from, reference),
+        Signal::Link { to, from } => put!(4, to, from),
+        Signal::Unlink { to, from } => put!(5, to, from),
+        Signal::Exit { to, from, reason, linked } => put!(6, to, from, reason, linked),
+        Signal::Kill { to, by } => put!(7, to, by),
+        Signal::Monitor { to, from, reference } => put!(8, to, from, reference),
+        Signal::Demonitor { to, from, reference } => put!(9, to, from, reference),
+        Signal::Down { to, from, reference, reason } => put!(10, to, from, reference, reason),
+        Signal::Settle { to, from } => put!(11, to, from),
+        Signal::Full { to, target } => put!(12, to, target),
+        Signal::Drained { to, target } => put!(13, to, target),
+        Signal::Probe { to, origin, target, hops } => put!(14, to, origin, target, hops),
+        Signal::Withdraw { to, from } => put!(15, to, from),
+        Signal::NotDelivered { to, target, type_name, reason } => put!(16, to, target, type_name, reason),
+        Signal::Name { request, name, from, reference } => {
+            put!(17);
+            match request {
+                NameRequest::Register(pid) => put!(0, pid),
+                NameRequest::Unregister => put!(1),
+                NameRequest::Whereis => put!(2),
+            }
+            name.encode(out);
+            from.encode(out);
+            reference.encode(out);
+        }
+        Signal::Named { to, name, from, reference } => put!(18, to, name, from, reference),
+        Signal::Unnamed { to, name } => put!(19, to, name),
+        Signal::NameGone { name, pid } => put!(20, name, pid),
+    }
+}
+
+/// The signal that `bytes` are, all of them.
+///
+/// # Errors
+/// See [`WireError`].
+pub fn decode(bytes: &[u8], types: &dyn WireTypes) -> Result<Signal, WireError> {
+    let mut reader = Reader::new(bytes);
+    let signal = decode_signal(&mut reader, types)?;
+    reader.finish()?;
+    Ok(signal)
+}
+
+fn get<T: Data>(reader: &mut Reader<'_>) -> Result<T, DecodeError> {
+    T::decode(reader)
+}
+
+fn decode_signal(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Signal, WireError> {
+    let r = reader;
+    Ok(match r.byte()? {
+        0 => Signal::Message(decode_envelope(r, types)?),
+        1 => Signal::TimerFired { timer: get(r)?, envelope: decode_envelope(r, types)? },
+        2 => Signal::CallFailed { to: get(r)?, reference: get(r)?, error: get(r)? },
+        3 => Signal::CloseCall { to: get(r)?, from: get(r)?, reference: get(r)? },
+        4 => Signal::Link { to: get(r)?, from: get(r)? },
+        5 => Signal::Unlink { to: get(r)?, from: get(r)? },
+        6 => Signal::Exit { to: get(r)?, from: get(r)?, reason: get(r)?, linked: get(r)? },
+        7 => Signal::Kill { to: get(r)?, by: get(r)? },
+        8 => Signal::Monitor { to: get(r)?, from: get(r)?, reference: get(r)? },
+        9 => Signal::Demonitor { to: get(r)?, from: get(r)?, reference: get(r)? },
+        10 => Signal::Down { to: get(r)?, from: get(r)?, reference: get(r)?, reason: get(r)? },
+        11 => Signal::Settle { to: get(r)?, from: get(r)? },
+        12 => Signal::Full { to: get(r)?, target: get(r)? },
+        13 => Signal::Drained { to: get(r)?, target: get(r)? },
+        14 => Signal::Probe { to: get(r)?, origin: get(r)?, target: get(r)?, hops: get(r)? },
+        15 => Signal::Withdraw { to: get(r)?, from: get(r)? },
+        16 => Signal::NotDelivered { to: get(r)?, target: get(r)?, type_name: get(r)?, reason: get(r)? },
+        17 => {
+            let request = match r.byte()? {
+                0 => NameRequest::Register(get(r)?),
+                1 => NameRequest::Unregister,
+                2 => NameRequest::Whereis,
+                other => return Err(r.bad_variant("NameRequest", u32::from(other)).into()),
+            };
+            Signal::Name { request, name: get(r)?, from: get(r)?, reference: get(r)? }
+        }
+        18 => Signal::Named { to: get(r)?, name: get(r)?, from: get(r)?, reference: get(r)? },
+        19 => Signal::Unnamed { to: get(r)?, name: get(r)? },
+        20 => Signal::NameGone { name: get(r)?, pid: get(r)? },
+        other => return Err(r.bad_variant("Signal", u32::from(other)).into()),
+    })
+}
+
+fn encode_envelope(envelope: &Envelope, types: &dyn WireTypes, out: &mut Vec<u8>) {
+    let Envelope { class, from, to, epoch, reference, schema, trace, payload, attachments } = envelope;
+    out.push(*class as u8);
+    from.encode(out);
+    to.encode(out);
+    epoch.0.encode(out);
+    reference.encode(out);
+    out.extend_from_slice(&types.hash(*schema).0);
+    trace.0.encode(out);
+    (payload.len() as u64).encode(out);
+    out.extend_from_slice(payload.as_slice());
+    let attachments = attachments.as_deref().unwrap_or_default();
+    (attachments.len() as u64).encode(out);
+    for attachment in attachments {
+        match attachment {
+            Attachment::Image(hash) => {
+                out.push(0);
+                out.extend_from_slice(hash);
+            }
+            Attachment::Code(hash) => {
+                out.push(1);
+                out.extend_from_slice(hash);
+            }
+            Attachment::Port(pid, reference) => {
+                out.push(2);
+                pid.encode(out);
+                reference.encode(out);
+            }
+        }
+    }
+}
+
+fn decode_envelope(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Envelope, WireError> {
+    let class = u32::from(reader.byte()?);
+    let class = Class::from_raw(class).ok_or_else(|| reader.bad_variant("Class", class))?;
+    let (from, to) = (get(reader)?, get(reader)?);
+    let epoch = Epoch(get(reader)?);
+    let reference = get(reader)?;
+    let schema = SchemaHash(reader.array()?);
+    let trace = TraceId(get(reader)?);
+    let payload = Payload::new(reader.bytes()?);
+    let count = reader.length()?;
+    if count > reader.left().len() {
+        return Err(reader.fault(DecodeFault::BadLength).into());
+    }
+    let mut attachments = Vec::new();
+    for _ in 0..count {
+        attachments.push(match reader.byte()? {
+            0 => Attachment::Image(reader.array()?),
+            1 => Attachment::Code(reader.array()?),
+            2 => Attachment::Port(get(reader)?, get(reader)?),
+            other => return Err(reader.bad_variant("Attachment", u32::from(other)).into()),
+        });
+    }
+    let attachments: Option<Box<[Attachment]>> = (count > 0).then(|| attachments.into());
+    // The last thing, so that bytes which are none are not taken for ones of an unknown schema.
+    let schema = types.id(schema).ok_or(WireError::UnknownSchema(schema))?;
+    Ok(Envelope { class, from, to, epoch, reference, schema, trace, payload, attachments })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+
+    use neurath_proto::id::{Incarnation, NodeId, Serial};
+    use neurath_proto::reason::{CallError, ExitReason};
+    use neurath_proto::{Pid, Ref};
+
+    use super::*;
+
+    /// Numbers its schemas by the first byte of their hash.
+    struct Table;
+
+    impl WireTypes for Table {
+        fn hash(&self, schema: SchemaId) -> SchemaHash {
+            SchemaHash([schema.0 as u8; 16])
+        }
+
+        fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
+            let id = SchemaId(u32::from(hash.0[0]));
+            (id.0 < 100 && hash == self.hash(id)).then_some(id)
+        }
+    }
+
+    fn signals() -> Vec<Signal> {
+        let pid = |serial| Pid::new(NodeId(0x0102_0304_0506_0708), Incarnation(3), Serial(serial));
+        let (to, from, target, reference) = (pid(1), pid(2), pid(300), Ref::new(1, 5));
+        let name = || String::from("clock");
+        let envelope = |attachments| Envelope {
+            class: Class::Call,
+            from,
+            to,
+            epoch: Epoch(4),
+            reference,
+            schema: SchemaId(9),
+            trace: TraceId(6),
+            payload: Payload::new(b"payload"),
+            attachments,
+        };
+        let attached =
+            vec![Attachment::Image([1; 32]), Attachment::Code([2; 32]), Attachment::Port(from, reference)].into();
+        vec![
+            Signal::Message(envelope(None)),
+            Signal::TimerFired { timer: reference, envelope: envelope(Some(attached)) },
+            Signal::CallFailed { to, reference, error: CallError::NotSent(name()) },
+            Signal::CloseCall { to, from, reference },
+            Signal::Link { to, from },
+            Signal::Unlink { to, from },
+            Signal::Exit { to, from, reason: ExitReason::Killed { by: Some(to) }, linked: true },
+            Signal::Kill { to, by: None },
+            Signal::Monitor { to, from, reference },
+            Signal::Demonitor { to, from, reference },
+            Signal::Down { to, from, reference, reason: ExitReason::Disconnected },
+            Signal::Settle { to, from },
+            Signal::Full { to, target },
+            Signal::Drained { to, target },
+            Signal::Probe { to, origin: from, target, hops: 7 },
+            Signal::Withdraw { to, from },
+            Signal::NotDelivered { to, target, type_name: name(), reason: name() },
+            Signal::Name { request: NameRequest::Register(to), name: name(), from, reference },
+            Signal::Name { request: NameRequest::Unregister, name: name(), from, reference },
+            Signal::Name { request: NameRequest::Whereis, name: name(), from, reference },
+            Signal::Named { to, name: name(), from, reference },
+            Signal::Unnamed { to, name: name() },
+            Signal::NameGone { name: name(), pid: to },
+        ]
+    }
+
+    fn encoded(signal: &Signal) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(signal, &Table, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_shorter_or_longer() {
+        for signal in signals() {
+            let mut bytes = encoded(&signal);
+            assert_eq!(decode(&bytes, &Table), Ok(signal));
+            for cut in 0..bytes.len() {
+                assert!(matches!(decode(&bytes[..cut], &Table), Err(WireError::Malformed(_))));
+            }
+            bytes.push(0);
+            assert!(matches!(decode(&bytes, &Table), Err(WireError::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_an_error_or_another_signal() {
+        for signal in signals() {
+            let bytes = encoded(&signal);
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_ne!(decode(&flipped, &Table).as_ref(), Ok(&signal), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_message_are_those_of_version_1() {
+        let Some(message) = signals().into_iter().next() else { return };
+        let mut golden = vec![0, 2];
+        for serial in [2, 1] {
+            Pid::new(NodeId(0x0102_0304_0506_0708), Incarnation(3), Serial(serial)).encode(&mut golden);
+        }
+        golden.push(4);
+        Ref::new(1, 5).encode(&mut golden);
+        golden.extend_from_slice(&[9; 16]);
+        golden.extend_from_slice(&[6, 7]);
+        golden.extend_from_slice(b"payload\0");
+        assert_eq!(encoded(&message), golden);
+    }
+
+    #[test]
+    fn a_message_of_an_unknown_schema_names_it() {
+        let Some(Signal::Message(envelope)) = signals().into_iter().next() else { return };
+        let bytes = encoded(&Signal::Message(Envelope { schema: SchemaId(200), ..envelope }));
+        assert_eq!(decode(&bytes, &Table), Err(WireError::UnknownSchema(SchemaHash([200; 16]))));
+    }
+}

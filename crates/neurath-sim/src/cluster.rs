@@ -1,0 +1,438 @@
+//! Nodes with a session for each other node, a network between them, and a clock that only events move.
+//!
+//! It does what a node's driver does with a session's effects, and tells the checker what it sees. Invariant: events
+//! happen in the order of their times, and those of one time in the order in which they were scheduled.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use neurath_kernel::session::{ConnectionId, Credit, DialId, Origin, SendError};
+use neurath_kernel::{Session, SessionConfig, SessionEffect};
+use neurath_proto::id::{Incarnation, NodeId};
+use neurath_proto::{Pid, Serial};
+
+use crate::check::{self, Checker, Letter, Side};
+use crate::network::{End, Event as NetworkEvent, MS, Network, Quality};
+use crate::rng::Rng;
+
+/// Something that happens at a time.
+#[derive(Debug)]
+enum Event {
+    Network(NetworkEvent),
+    DialFailed { side: Side, dial: DialId },
+    Consumed { side: Side, credit: Credit },
+    Wake(Side),
+    Restart(usize),
+    Go(usize),
+}
+
+struct Node {
+    life: u32,
+    alive: bool,
+    /// It stands still; what happens to it waits.
+    stopped: bool,
+    waiting: VecDeque<Event>,
+    sessions: BTreeMap<usize, Member>,
+    /// How long a message that has arrived lies before it is consumed.
+    consume_max_ns: u64,
+}
+
+/// A session and what its driver keeps beside it.
+struct Member {
+    session: Session,
+    /// For which time it is to be woken.
+    wake: Option<u64>,
+    /// Connections with a write under way.
+    writing: BTreeMap<ConnectionId, bool>,
+}
+
+/// A letter that arrived, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// It.
+    pub letter: Letter,
+    /// When.
+    pub at: u64,
+}
+
+/// See the module.
+pub struct Cluster {
+    /// The time.
+    pub now: u64,
+    /// All that is random.
+    pub rng: Rng,
+    /// What is promised.
+    pub checker: Checker,
+    /// The network.
+    pub network: Network,
+    /// What arrived last, if someone collects it.
+    pub arrivals: Option<Vec<Arrival>>,
+    config: SessionConfig,
+    nodes: Vec<Node>,
+    events: BTreeMap<(u64, u64), Event>,
+    scheduled: u64,
+    /// Pairs that cannot connect, with the time until then.
+    parted: BTreeMap<(usize, usize), u64>,
+    dial_fails_percent: u64,
+}
+
+impl Cluster {
+    /// So many nodes in their first lives.
+    pub fn new(nodes: usize, config: SessionConfig, quality: Quality, rng: Rng) -> Self {
+        let node = || Node {
+            life: 1,
+            alive: true,
+            stopped: false,
+            waiting: VecDeque::new(),
+            sessions: BTreeMap::new(),
+            consume_max_ns: 0,
+        };
+        Self {
+            now: 0,
+            rng,
+            checker: Checker::default(),
+            network: Network::new(quality),
+            arrivals: None,
+            config,
+            nodes: (0..nodes).map(|_| node()).collect(),
+            events: BTreeMap::new(),
+            scheduled: 0,
+            parted: BTreeMap::new(),
+            dial_fails_percent: 0,
+        }
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The identity of a node: in another order than the numbers.
+    pub fn id(node: usize) -> NodeId {
+        NodeId((node as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// This side, if the node is alive and moves.
+    pub fn side(&self, node: usize, peer: usize) -> Option<Side> {
+        let it = &self.nodes[node];
+        (it.alive && !it.stopped).then_some(Side { node, life: it.life, peer })
+    }
+
+    fn is_current(&self, side: Side) -> bool {
+        let node = &self.nodes[side.node];
+        node.alive && node.life == side.life
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((at, self.scheduled), event);
+    }
+
+    // ---- running ----
+
+    /// Lets happen what happens until then.
+    ///
+    /// # Errors
+    /// A promise was not kept.
+    pub fn run_until(&mut self, until: u64) -> Result<(), String> {
+        loop {
+            for (at, event) in self.network.take_scheduled() {
+                self.schedule(at, Event::Network(event));
+            }
+            match self.events.first_entry() {
+                Some(entry) if entry.key().0 <= until => {
+                    let ((at, _), event) = entry.remove_entry();
+                    self.now = self.now.max(at);
+                    self.happen(event)?;
+                }
+                _ => break,
+            }
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        let node = match &event {
+            Event::Network(
+                NetworkEvent::Up(end)
+                | NetworkEvent::Arrived(end, _)
+                | NetworkEvent::Written(end)
+                | NetworkEvent::Closed(end),
+            ) => self.network.owner(*end).map(|(node, _)| node),
+            Event::DialFailed { side, .. } | Event::Consumed { side, .. } | Event::Wake(side) => Some(side.node),
+            Event::Restart(_) | Event::Go(_) => None,
+        };
+        if let Some(node) = node
+            && self.nodes[node].stopped
+        {
+            self.nodes[node].waiting.push_back(event);
+            return Ok(());
+        }
+        match event {
+            Event::Network(event) => self.network_event(event),
+            Event::DialFailed { side, dial } => self.with(side, |session, now| session.dial_failed(now, dial)),
+            Event::Consumed { side, credit } => self.with(side, |session, now| session.consumed(now, credit)),
+            Event::Wake(side) => {
+                let member =
+                    self.is_current(side).then(|| self.nodes[side.node].sessions.get_mut(&side.peer)).flatten();
+                match member {
+                    Some(member) if member.wake.is_some_and(|wake| wake <= self.now) => {
+                        member.wake = None;
+                        self.with(side, |session, now| session.advance(now))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Event::Restart(node) => {
+                self.nodes[node].alive = true;
+                Ok(())
+            }
+            Event::Go(node) => self.go(node),
+        }
+    }
+
+    fn network_event(&mut self, event: NetworkEvent) -> Result<(), String> {
+        let (NetworkEvent::Up(end)
+        | NetworkEvent::Arrived(end, _)
+        | NetworkEvent::Written(end)
+        | NetworkEvent::Closed(end)) = event;
+        let Some((node, life)) = self.network.owner(end) else { return Ok(()) };
+        let Some(peer) = self.network.peer(end) else { return Ok(()) };
+        let Some(event) = self.network.accept(self.now, event, &mut self.rng) else { return Ok(()) };
+        let side = Side { node, life, peer };
+        let connection = connection(end);
+        match event {
+            NetworkEvent::Up(_) => {
+                let origin = if end.side == 0 { Origin::Dialed } else { Origin::Accepted };
+                self.with(side, |session, now| session.connected(now, connection, origin))
+            }
+            NetworkEvent::Arrived(_, bytes) => {
+                self.with(side, |session, now| session.received(now, connection, &bytes))
+            }
+            NetworkEvent::Written(_) => {
+                if let Some(member) = self.nodes[node].sessions.get_mut(&peer) {
+                    member.writing.insert(connection, false);
+                }
+                self.with(side, |session, now| session.written(now, connection))
+            }
+            NetworkEvent::Closed(_) => self.with(side, |session, now| session.closed(now, connection)),
+        }
+    }
+
+    /// Gives a session an input, and does what it then wants.
+    fn with(&mut self, side: Side, input: impl FnOnce(&mut Session, u64)) -> Result<(), String> {
+        if !self.is_current(side) {
+            return Ok(());
+        }
+        let now = self.now;
+        input(&mut self.member(side).session, now);
+        self.effects(side)
+    }
+
+    fn member(&mut self, side: Side) -> &mut Member {
+        let config = self.config;
+        self.nodes[side.node].sessions.entry(side.peer).or_insert_with(|| Member {
+            session: Session::new(Self::id(side.node), Incarnation(side.life), Self::id(side.peer), config),
+            wake: None,
+            writing: BTreeMap::new(),
+        })
+    }
+
+    fn effects(&mut self, side: Side) -> Result<(), String> {
+        while let Some(effect) = self.member(side).session.poll_effect() {
+            self.effect(side, effect)?;
+        }
+        let info = self.member(side).session.info();
+        self.checker.bounds(side, &info, &self.config)?;
+        let now = self.now;
+        let member = self.member(side);
+        if let Some(deadline) = member.session.next_deadline()
+            && member.wake.is_none_or(|wake| deadline < wake)
+        {
+            if deadline <= now {
+                return Err(format!(
+                    "{side:?}: something is due at {deadline}, and it was just asked at {now}: {info:?}"
+                ));
+            }
+            member.wake = Some(deadline);
+            self.schedule(deadline, Event::Wake(side));
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, side: Side, effect: SessionEffect) -> Result<(), String> {
+        let now = self.now;
+        match effect {
+            SessionEffect::Dial(dial) => self.dial(side, dial),
+            SessionEffect::Write { connection, bytes } => {
+                if self.member(side).writing.insert(connection, true) == Some(true) {
+                    return Err(format!("{side:?}: a second write on {connection:?} before the first is done"));
+                }
+                self.network.write(now, end(connection), &bytes, &mut self.rng);
+            }
+            SessionEffect::Close { connection, last, .. } => {
+                self.member(side).writing.remove(&connection);
+                self.network.close(now, end(connection), &last, &mut self.rng);
+            }
+            SessionEffect::Up { association, incarnation } => self.checker.up(side, association, incarnation.0)?,
+            SessionEffect::Deliver { bytes, credit } => {
+                let letter = self.checker.delivered(side, &bytes)?;
+                if let Some(arrivals) = &mut self.arrivals {
+                    arrivals.push(Arrival { letter, at: now });
+                }
+                let at = now + self.rng.within(0..=self.nodes[side.node].consume_max_ns);
+                self.schedule(at, Event::Consumed { side, credit });
+            }
+            SessionEffect::Ended { association, reason, unconfirmed } => {
+                self.checker.ended(side, association, &reason, &unconfirmed)?;
+            }
+            SessionEffect::Refused { .. } => return Err(format!("{side:?}: equal nodes refuse messages")),
+            SessionEffect::Full => self.checker.pressure(side, true)?,
+            SessionEffect::Drained => self.checker.pressure(side, false)?,
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, side: Side, dial: DialId) {
+        let parted = self.is_parted(side.node, side.peer);
+        let fails = parted || !self.nodes[side.peer].alive || self.rng.chance(self.dial_fails_percent);
+        if !fails {
+            self.connect(side);
+        } else if self.rng.chance(70) {
+            let at = self.now + self.rng.within(1..=500 * MS);
+            self.schedule(at, Event::DialFailed { side, dial });
+        }
+        // Otherwise nothing is ever heard of it.
+    }
+
+    /// Makes a connection, asked for or not.
+    pub fn connect(&mut self, side: Side) {
+        let to = (side.peer, self.nodes[side.peer].life);
+        if self.nodes[side.peer].alive {
+            self.network.connect(self.now, (side.node, side.life), to, &mut self.rng);
+        }
+    }
+
+    // ---- what happens to nodes ----
+
+    /// Sends a message of this length; whether the session took it.
+    ///
+    /// # Errors
+    /// A promise was not kept.
+    pub fn send(&mut self, side: Side, sender: u32, receiver: u32, length: usize) -> Result<bool, String> {
+        let now = self.now;
+        let id = self.checker.next();
+        let bytes = check::write(id, length);
+        let letter = Letter { side, sender, receiver, length: bytes.len(), sent_at: now };
+        let from = Pid::new(Self::id(side.node), Incarnation(side.life), Serial(u64::from(sender)));
+        // What is due by now happens before the message is accepted.
+        self.with(side, |session, now| session.advance(now))?;
+        match self.member(side).session.send(now, from, bytes) {
+            Ok(()) => self.checker.sent(letter),
+            Err(SendError::Full { .. }) if self.checker.is_full(side) => return Ok(false),
+            Err(error) => return Err(format!("{side:?}: a message was refused: {error:?}")),
+        }
+        self.effects(side)?;
+        Ok(true)
+    }
+
+    /// Ends the association of this side.
+    ///
+    /// # Errors
+    /// A promise was not kept.
+    pub fn end(&mut self, side: Side) -> Result<(), String> {
+        self.with(side, |session, now| session.end(now))
+    }
+
+    /// Ends a life; another one begins after a while.
+    pub fn crash(&mut self, node: usize, down_ns: u64) {
+        let it = &mut self.nodes[node];
+        if !it.alive || it.stopped {
+            return;
+        }
+        it.alive = false;
+        it.life += 1;
+        it.sessions.clear();
+        self.network.crash(self.now, node, &mut self.rng);
+        self.schedule(self.now + down_ns, Event::Restart(node));
+    }
+
+    /// Stops a node for a while, as a debugger does.
+    pub fn stop(&mut self, node: usize, for_ns: u64) {
+        if self.nodes[node].alive && !self.nodes[node].stopped {
+            self.nodes[node].stopped = true;
+            self.schedule(self.now + for_ns, Event::Go(node));
+        }
+    }
+
+    fn go(&mut self, node: usize) -> Result<(), String> {
+        self.nodes[node].stopped = false;
+        let waiting = std::mem::take(&mut self.nodes[node].waiting);
+        waiting.into_iter().try_for_each(|event| self.happen(event))
+    }
+
+    /// How long messages lie at a node before they are consumed.
+    pub fn set_consume_max(&mut self, node: usize, ns: u64) {
+        self.nodes[node].consume_max_ns = ns;
+    }
+
+    /// How many attempts of a hundred fail for no reason.
+    pub fn set_dial_fails(&mut self, percent: u64) {
+        self.dial_fails_percent = percent;
+    }
+
+    /// Parts two nodes for a while: their connections fall silent or break, and they make no new ones.
+    pub fn part(&mut self, a: usize, b: usize, for_ns: u64) {
+        let breaks = self.rng.chance(50);
+        for wire in self.network.between(a, b) {
+            if breaks {
+                self.network.cut(self.now, wire, &mut self.rng);
+            } else {
+                self.network.swallow(wire, 0);
+                self.network.swallow(wire, 1);
+            }
+        }
+        self.parted.insert((a.min(b), a.max(b)), self.now + for_ns);
+    }
+
+    fn is_parted(&self, a: usize, b: usize) -> bool {
+        self.parted.get(&(a.min(b), a.max(b))).is_some_and(|until| *until > self.now)
+    }
+
+    /// Ends all partings.
+    pub fn heal(&mut self) {
+        self.parted.clear();
+        self.dial_fails_percent = 0;
+    }
+
+    /// When all is quiet: nothing is under way, and both sides of each pair hold the same connection and association.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check_quiet(&self) -> Result<(), String> {
+        self.checker.quiet(|side| self.is_current(side))?;
+        for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive) {
+            for (peer, member) in &node.sessions {
+                let mine = member.session.info();
+                let theirs = self.nodes[*peer].sessions.get(&number).map(|member| member.session.info());
+                let theirs = theirs.unwrap_or_default();
+                let wire = |info: &neurath_kernel::session::SessionInfo| info.live.map(|live| end(live).wire);
+                let agree = mine.association == theirs.association && wire(&mine) == wire(&theirs);
+                let idle = mine.held_messages == 0 && mine.unconsumed_bytes == 0 && mine.handshakes == 0 && !mine.full;
+                if !agree || !idle || mine.association.is_some() != mine.live.is_some() {
+                    return Err(format!("nodes {number} and {peer} do not come to rest: {mine:?} and {theirs:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The two ends of one connection have numbers of their own, as in two nodes.
+fn connection(end: End) -> ConnectionId {
+    ConnectionId(end.wire * 2 + end.side as u64)
+}
+
+fn end(connection: ConnectionId) -> End {
+    End { wire: connection.0 / 2, side: (connection.0 % 2) as usize }
+}

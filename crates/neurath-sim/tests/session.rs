@@ -1,0 +1,46 @@
+//! A fixed set of seeds, a few seconds of them: `cargo xtask sim` runs more.
+
+use neurath_sim::{Report, Scenario, run};
+
+fn keeps_its_promises(scenario: Scenario, seeds: u64) -> Report {
+    let mut total = Report::default();
+    for seed in 1..=seeds {
+        match run(scenario, seed) {
+            Ok(report) => {
+                total.counts.add(&report.counts);
+                total.faults += report.faults;
+            }
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    total
+}
+
+#[test]
+fn messages_between_nodes_arrive_once_and_in_order_or_are_reported_whatever_breaks() {
+    let total = keeps_its_promises(Scenario::Session, 300);
+    // The seeds meet what they are for.
+    let counts = total.counts;
+    let rare = [
+        counts.grace_over,
+        counts.restarted,
+        counts.peer_ended,
+        counts.unreachable,
+        counts.full,
+        counts.unconfirmed_delivered,
+        counts.unconfirmed - counts.unconfirmed_delivered,
+    ];
+    assert!(rare.iter().all(|count| *count > 20), "{total:?}");
+}
+
+#[test]
+fn small_messages_wait_neither_for_large_ones_nor_for_a_peer_that_stands_still() {
+    keeps_its_promises(Scenario::Fairness, 20);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    let once = run(Scenario::Session, 7).map(|report| format!("{report:?}")).map_err(|failure| failure.to_string());
+    let again = run(Scenario::Session, 7).map(|report| format!("{report:?}")).map_err(|failure| failure.to_string());
+    assert_eq!(once, again);
+}
