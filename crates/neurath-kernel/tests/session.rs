@@ -296,6 +296,44 @@ fn bytes_of_a_superseded_connection_are_not_read() {
 }
 
 #[test]
+fn the_node_that_follows_keeps_to_the_latest_welcome() {
+    let mut session = Session::new(FOLLOWS, Incarnation(1), LEADS, SessionConfig::default());
+    let welcome = |generation| Frame::Welcome {
+        association: Association(1),
+        generation: Generation(generation),
+        received: FrameNumber(0),
+    };
+    for number in [1, 2] {
+        session.connected(0, ConnectionId(number), Origin::Accepted);
+    }
+    for number in [2, 1] {
+        let mut bytes = Vec::new();
+        hello_of(LEADS, FOLLOWS).encode(&mut bytes);
+        welcome(number).encode(&mut bytes);
+        session.received(0, ConnectionId(number), &bytes);
+    }
+    assert_eq!((session.info().live, session.info().handshakes), (Some(ConnectionId(2)), 0));
+    let stale = SessionEffect::Close { connection: ConnectionId(1), reason: CloseReason::Stale, last: vec![] };
+    assert!(effects(&mut session).contains(&stale));
+}
+
+#[test]
+fn an_association_with_an_earlier_life_of_this_node_is_not_resumed() {
+    let mut played = Played::new(SessionConfig::default());
+    // Both count to the same number; the peer's is that of another life.
+    let hello = Hello {
+        association: Association(1),
+        open: true,
+        peer_incarnation: Incarnation(0),
+        received: FrameNumber(0),
+        ..hello_of(FOLLOWS, LEADS)
+    };
+    let effects = played.connect(&hello);
+    assert!(effects.iter().any(|effect| matches!(effect, SessionEffect::Ended { reason: EndReason::PeerEnded, .. })));
+    assert_eq!(played.session.info().association, Some(Association(2)));
+}
+
+#[test]
 fn a_peer_with_another_incarnation_ends_the_association_and_its_old_life_is_not_let_in_again() {
     let mut played = Played::new(SessionConfig::default());
     played.session.send(0, pid(1), b"to the old one".to_vec()).unwrap();

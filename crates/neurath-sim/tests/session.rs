@@ -18,7 +18,7 @@ fn keeps_its_promises(scenario: Scenario, seeds: u64) -> Report {
 
 #[test]
 fn messages_between_nodes_arrive_once_and_in_order_or_are_reported_whatever_breaks() {
-    let total = keeps_its_promises(Scenario::Session, 300);
+    let total = keeps_its_promises(Scenario::Session, 200);
     // The seeds meet what they are for.
     let counts = total.counts;
     let rare = [
@@ -30,7 +30,7 @@ fn messages_between_nodes_arrive_once_and_in_order_or_are_reported_whatever_brea
         counts.unconfirmed_delivered,
         counts.unconfirmed - counts.unconfirmed_delivered,
     ];
-    assert!(rare.iter().all(|count| *count > 20), "{total:?}");
+    assert!(rare.iter().all(|count| *count > 10), "{total:?}");
 }
 
 #[test]
