@@ -312,7 +312,7 @@ impl Checker {
             && info.sent_frames <= config.sent_frames_max
             && info.sent_bytes <= config.sent_bytes_max
             && info.unconsumed_bytes <= windows
-            && info.handshakes <= config.handshakes_max;
+            && info.handshakes <= 2 * config.handshakes_max;
         if kept { Ok(()) } else { Err(format!("G10: {side:?} is beyond its bounds: {info:?}")) }
     }
 

@@ -39,6 +39,12 @@ fn small_messages_wait_neither_for_large_ones_nor_for_a_peer_that_stands_still()
 }
 
 #[test]
+fn connections_that_cross_do_not_displace_each_other() {
+    // Once they did, where only one connection may be on its way.
+    run(Scenario::Session, 2978).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
 fn a_seed_gives_the_same_run_again() {
     let once = run(Scenario::Session, 7).map(|report| format!("{report:?}")).map_err(|failure| failure.to_string());
     let again = run(Scenario::Session, 7).map(|report| format!("{report:?}")).map_err(|failure| failure.to_string());

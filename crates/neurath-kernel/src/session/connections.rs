@@ -60,7 +60,9 @@ impl Connection {
 
 impl Session {
     pub(super) fn begin_handshake(&mut self, id: ConnectionId, origin: Origin) {
-        let waiting = self.connections.iter().filter(|(id, _)| Some(**id) != self.live);
+        // Counted for each origin: what the peer makes must not displace what this node has dialed, for if both did so
+        // with connections that cross, none would be left.
+        let waiting = self.connections.iter().filter(|(id, c)| Some(**id) != self.live && c.origin == origin);
         if waiting.clone().count() >= self.config.handshakes_max
             && let Some((oldest, _)) = waiting.min_by_key(|(id, connection)| (connection.since, **id))
         {

@@ -58,7 +58,8 @@ pub struct SessionConfig {
     pub held_bytes_max: u64,
     /// One write is ended when it has so many bytes; a frame is not cut for it.
     pub write_bytes: usize,
-    /// Connections beside the live one that may be on their way to become it.
+    /// Connections of each origin, beside the live one, that may be on their way to become it. Beyond that the oldest is
+    /// closed.
     pub handshakes_max: usize,
 }
 
