@@ -7,7 +7,7 @@
 //! (if the poll failed) not at all.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -25,7 +25,7 @@ use crate::hash::IdMap;
 use crate::mailbox::Message;
 use crate::port::{Port, PortLimits, Serials, down_error};
 use crate::process::{
-    Becoming, Counts, Hold, Holds, Process, ProcessRecord, Program, Stage, Standing, UpgradeId, UpgradeOrder,
+    Becoming, Counts, Hold, Process, ProcessRecord, Program, Stage, Standing, UpgradeId, UpgradeOrder,
 };
 use crate::signal::{NameRequest, Signal};
 use crate::timers::{TimerKey, Timers};
@@ -370,32 +370,7 @@ impl Kernel {
             return Err(format!("this shard has its limit of {} processes", self.config.processes));
         }
         let port = Box::new(Port::new(pid, self.config.port, self.serials.clone()));
-        let process = Process {
-            pid,
-            program: program.clone(),
-            entry,
-            stage: Stage::New { arguments },
-            port: Some(port),
-            queued: false,
-            holds: Holds::default(),
-            held_since: 0,
-            trap_exit: false,
-            parent,
-            links: BTreeSet::new(),
-            watchers: BTreeSet::new(),
-            watching: BTreeMap::new(),
-            names: Vec::new(),
-            waiters: BTreeSet::new(),
-            blocked_on: Vec::new(),
-            unsettled: 0,
-            deferred: Vec::new(),
-            killed: None,
-            upgrade: None,
-            upgrade_queued: false,
-            becoming: None,
-            timer: u64::MAX,
-            counts: Counts::default(),
-        };
+        let process = Process::new(pid, program.clone(), entry, Stage::New { arguments }, port, parent);
         let slot = self.insert(process);
         self.enqueue(slot);
         Ok(slot)

@@ -205,6 +205,43 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// A process that has nothing yet but its code and its port.
+    pub(crate) fn new(
+        pid: Pid,
+        program: Arc<Program>,
+        entry: u32,
+        stage: Stage,
+        port: Box<Port>,
+        parent: Option<Pid>,
+    ) -> Self {
+        Self {
+            pid,
+            program,
+            entry,
+            stage,
+            port: Some(port),
+            queued: false,
+            holds: Holds::default(),
+            held_since: 0,
+            trap_exit: false,
+            parent,
+            links: BTreeSet::new(),
+            watchers: BTreeSet::new(),
+            watching: BTreeMap::new(),
+            names: Vec::new(),
+            waiters: BTreeSet::new(),
+            blocked_on: Vec::new(),
+            unsettled: 0,
+            deferred: Vec::new(),
+            killed: None,
+            upgrade: None,
+            upgrade_queued: false,
+            becoming: None,
+            timer: u64::MAX,
+            counts: Counts::default(),
+        }
+    }
+
     pub(crate) fn accepts(&self) -> Option<&[SchemaId]> {
         self.program.entries[self.entry as usize].accepts.as_deref()
     }

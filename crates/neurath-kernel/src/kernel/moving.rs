@@ -93,31 +93,16 @@ impl Kernel {
             port.timer_set(timer);
         }
         self.moved.remove(&pid.serial);
+        let stage = arguments.map_or(Stage::Started, |arguments| Stage::New { arguments });
         let slot = self.insert(Process {
-            pid,
-            program,
-            entry,
-            stage: arguments.map_or(Stage::Started, |arguments| Stage::New { arguments }),
-            port: Some(port),
-            queued: false,
-            holds: Holds::default(),
-            held_since: 0,
             trap_exit,
-            parent,
             links: links.into_iter().collect(),
             watchers: watchers.into_iter().collect(),
             watching: watching.into_iter().collect(),
             names,
             waiters: waiters.into_iter().collect(),
-            blocked_on: Vec::new(),
-            unsettled: 0,
-            deferred: Vec::new(),
-            killed: None,
-            upgrade: None,
-            upgrade_queued: false,
-            becoming: None,
-            timer: u64::MAX,
             counts,
+            ..Process::new(pid, program, entry, stage, port, parent)
         });
         self.settle(slot);
         slot
