@@ -1,53 +1,74 @@
 //! `neurath run`: a program in the foreground, upgraded when a file is saved.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::harness::{Background, Outcome, neurath, signal};
 use crate::programs::target_dir;
 
-fn program(dir: &Path) -> std::path::PathBuf {
+fn program(dir: &Path) -> PathBuf {
     Outcome::of(neurath().args(["init", "watched"]).current_dir(dir)).ok();
     dir.join("watched")
 }
 
+/// A program that `neurath run` watches.
+struct Watched {
+    run: Background,
+    path: PathBuf,
+    data: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, data) = (program(dir.path()), dir.path().join("data"));
+        let mut command = neurath();
+        command.arg("run").arg(&path).args(["40", "--watch", "--data"]).arg(&data);
+        let mut run = Background::start(command.env("CARGO_TARGET_DIR", target_dir()), true);
+        run.line("saving a file upgrades it");
+        Self { run, path, data, _dir: dir }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(neurath().args(arguments).arg("--data").arg(&self.data))
+    }
+
+    fn pid(&self) -> String {
+        self.ask(&["ps", "--json"]).json()["processes"][0]["pid"].as_str().unwrap().to_owned()
+    }
+}
+
 #[test]
 fn saving_a_file_upgrades_the_running_process_and_a_mistake_leaves_it_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = program(dir.path());
-    let data = dir.path().join("data");
-    let mut command = neurath();
-    command.arg("run").arg(&path).args(["40", "--watch", "--data"]).arg(&data).env("CARGO_TARGET_DIR", target_dir());
-    let mut run = Background::start(&mut command, true);
-    run.line("saving a file upgrades it");
-    let ask = |arguments: &[&str]| Outcome::of(neurath().args(arguments).arg("--data").arg(&data));
-    let pid = ask(&["ps", "--json"]).json()["processes"][0]["pid"].as_str().unwrap().to_owned();
-    ask(&["send", &pid, r#"{"Add": 2}"#]).ok();
+    let mut watched = Watched::start();
+    let pid = watched.pid();
+    watched.ask(&["send", &pid, r#"{"Add": 2}"#]).ok();
 
-    let source = path.join("src/lib.rs");
+    let source = watched.path.join("src/lib.rs");
     let text = fs::read_to_string(&source).unwrap();
     fs::write(&source, text.replace("Ask::Count => self.count,", "Ask::Count => self.count * 100,")).unwrap();
-    let line = run.line("after it was saved");
+    let line = watched.run.line("after it was saved");
     assert!(line.contains("1 server"), "{line}");
-    assert_eq!(ask(&["call", &pid, r#""Count""#]).ok(), "4200\n", "new code, old state, the same pid");
+    assert_eq!(watched.ask(&["call", &pid, r#""Count""#]).ok(), "4200\n", "new code, old state, the same pid");
 
     fs::write(&source, text.replace("Ask::Count => self.count,", "Ask::Count => self.cuont,")).unwrap();
-    run.line("no field `cuont`");
-    run.line("the old code goes on");
+    watched.run.line("no field `cuont`");
+    watched.run.line("the old code goes on");
     fs::write(
         &source,
         text.replace("pub count: i64,", "pub count: i64, pub by: String,")
             .replace("count: start", "count: start, by: String::new()"),
     )
     .unwrap();
-    let line = run.line("cannot be upgraded");
+    let line = watched.run.line("cannot be upgraded");
     assert!(line.contains("watched"), "{line}");
-    run.line("the old code goes on");
-    assert_eq!(ask(&["call", &pid, r#""Count""#]).ok(), "4200\n");
+    watched.run.line("the old code goes on");
+    assert_eq!(watched.ask(&["call", &pid, r#""Count""#]).ok(), "4200\n");
 
-    signal(&run.child, "INT");
-    assert_eq!(run.child.wait().unwrap().code(), Some(0));
-    ask(&["ps"]).fails(3, &["no node runs"]);
+    signal(&watched.run.child, "INT");
+    assert_eq!(watched.run.child.wait().unwrap().code(), Some(0));
+    watched.ask(&["ps"]).fails(3, &["no node runs"]);
 }
 
 #[test]
@@ -64,34 +85,26 @@ fn run_ends_with_its_process_and_shows_what_it_wrote() {
 
 #[test]
 fn the_end_of_a_watched_process_is_said_and_saving_starts_it_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = program(dir.path());
-    let data = dir.path().join("data");
-    let mut command = neurath();
-    command.arg("run").arg(&path).args(["40", "--watch", "--data"]).arg(&data).env("CARGO_TARGET_DIR", target_dir());
-    let mut run = Background::start(&mut command, true);
-    run.line("saving a file upgrades it");
-    let ask = |arguments: &[&str]| Outcome::of(neurath().args(arguments).arg("--data").arg(&data));
-    let pid = || ask(&["ps", "--json"]).json()["processes"][0]["pid"].as_str().unwrap().to_owned();
-    ask(&["kill", &pid(), "--force"]).ok();
-    run.line("ended: killed by an operator");
+    let mut watched = Watched::start();
+    watched.ask(&["kill", &watched.pid(), "--force"]).ok();
+    watched.run.line("ended: killed by an operator");
 
-    let source = path.join("src/lib.rs");
+    let source = watched.path.join("src/lib.rs");
     let text = fs::read_to_string(&source).unwrap();
     fs::write(&source, text.replace("Tell::Add(n) => self.count += n,", "Tell::Add(_) => panic!(\"not\\nany more\"),"))
         .unwrap();
-    run.line("after it was saved");
-    ask(&["send", &pid(), r#"{"Add": 2}"#]).ok();
-    run.line("ended: panicked at");
-    assert_eq!(run.line("any more"), "  any more");
-    run.line("saving a file starts it again");
+    watched.run.line("after it was saved");
+    watched.ask(&["send", &watched.pid(), r#"{"Add": 2}"#]).ok();
+    watched.run.line("ended: panicked at");
+    assert_eq!(watched.run.line("any more"), "  any more");
+    watched.run.line("saving a file starts it again");
 
     let dead = text.replace(r#"info!("counting from {start}");"#, r#"assert!(start < 0, "stillborn");"#);
     assert_ne!(dead, text);
     fs::write(&source, dead).unwrap();
-    let line = run.line("stillborn");
+    let line = watched.run.line("stillborn");
     assert!(line.contains("ended: panicked"), "{line}");
-    assert!(!run.seen().iter().any(|line| line.contains("runs as")), "{:?}", run.seen());
+    assert!(!watched.run.seen().iter().any(|line| line.contains("runs as")), "{:?}", watched.run.seen());
 }
 
 #[test]
