@@ -49,7 +49,8 @@ enum Command {
     },
     /// Simulate nodes in virtual time, from seeds, over a network that breaks
     Sim {
-        /// `--scenario session|fairness|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed alone
+        /// `--scenario session|fairness|membership|hostile|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed
+        /// alone, and `--faults N,N…|none` and `--until MS` make less of it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
