@@ -25,6 +25,7 @@ pub use port::{Found, Look, Port, PortLimits, Serials};
 pub use process::{
     Body, CodeId, Counts, Hold, ProcessRecord, Program, ProgramEntry, Standing, UpgradeId, UpgradeOrder,
 };
+pub use session::message::Message as NodeMessage;
 pub use session::{Session, SessionConfig, SessionEffect};
-pub use signal::{NameRequest, Signal};
+pub use signal::{NameRequest, Signal, SpawnRequest, node_itself};
 pub use types::{Fit, Types};
