@@ -143,7 +143,10 @@ mod tests {
         }
     }
 
-    const GOLDEN: &str = "neurath1.";
+    const GOLDEN: &str = concat!(
+        "neurath1.AQEBAQEBAQEBAQEBAQEBAQICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAwAAAAAAAAAEAAAAAAAAADEy",
+        "Ny4wLjAuMTo3NzAwZC5UyA"
+    );
 
     #[test]
     fn an_invitation_has_a_golden_text_and_is_read_back() {
@@ -168,6 +171,6 @@ mod tests {
 
     #[test]
     fn a_debugged_invitation_keeps_its_secret() {
-        assert!(!format!("{:?}", invitation()).contains('1'.to_string().repeat(4).as_str()));
+        assert_eq!(format!("{:?}", invitation()), "Invitation(0000000000000003 at 127.0.0.1:7700)");
     }
 }
