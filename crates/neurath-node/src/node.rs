@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neurath_code::store::{ArtifactHash, Binding, GetError, ModuleName, ModuleRef, ModuleVersion, PutOptions, Store};
-use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
+use neurath_engine::{Engine, EngineConfig, ModuleLimits, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::{Kernel, Place, Program, Signal};
 use neurath_proto::envelope::Class;
@@ -107,8 +107,13 @@ impl Node {
         let identity = begin_life(&config.data)?;
         let engine = Engine::new(EngineConfig {
             memory_bytes_max: config.memory_bytes as usize,
+            stack_bytes_max: config.stack_bytes,
+            state_bytes_max: config.state_bytes,
+            image_bytes_max: config.image_bytes,
             perf_map: config.perf_map,
             cache: Some(config.data.join("native")),
+            cache_bytes_max: config.native_cache_bytes,
+            module: ModuleLimits { bytes_max: config.module_bytes, ..ModuleLimits::default() },
             ..EngineConfig::default()
         })?;
         let ticker = Ticker::start(&engine, Duration::from_millis(1)).map_err(StartError::Thread)?;

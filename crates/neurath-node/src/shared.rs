@@ -13,9 +13,6 @@ use crate::config::NodeConfig;
 use crate::inbox::Inbox;
 use crate::shard::Input;
 
-/// Events that are remembered for listings.
-const REMEMBERED: usize = 1024;
-
 /// A process that ended otherwise than normally.
 #[derive(Clone, Debug)]
 pub struct Death {
@@ -87,7 +84,7 @@ impl Shared {
             return;
         }
         tracing::debug!(%pid, %reason, "process ended");
-        remember(&self.deaths, Death { at_ms: now_ms(), pid, reason });
+        remember(&self.deaths, self.config.events, Death { at_ms: now_ms(), pid, reason });
     }
 
     /// A process has changed its code, or tried.
@@ -95,7 +92,7 @@ impl Shared {
         self.upgrades_counted[usize::from(result.is_err())].fetch_add(1, Ordering::Relaxed);
         let took_us = took.as_micros() as u64;
         let event = UpgradeEvent { at_ms: now_ms(), pid, from: from.into(), to: to.into(), result, took_us };
-        remember(&self.upgrades, event);
+        remember(&self.upgrades, self.config.events, event);
     }
 
     /// Processes that have ended since the start.
@@ -133,9 +130,9 @@ impl Shared {
     }
 }
 
-fn remember<T>(list: &Mutex<VecDeque<T>>, event: T) {
+fn remember<T>(list: &Mutex<VecDeque<T>>, at_most: usize, event: T) {
     let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
-    if list.len() >= REMEMBERED {
+    if list.len() >= at_most {
         list.pop_front();
     }
     list.push_back(event);

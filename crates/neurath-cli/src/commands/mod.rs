@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod deaths;
 pub(crate) mod demo;
 pub(crate) mod info;
@@ -42,6 +43,7 @@ async fn dispatch(Arguments { place, command }: Arguments) -> Result<(), Failure
         Command::Build(arguments) => build::run(arguments).await,
         Command::Run(arguments) => run::run(arguments, &place).await,
         Command::Node(arguments) => node::run(arguments, &place).await,
+        Command::Config(arguments) => config::run(arguments),
         Command::Stop(arguments) => stop::run(arguments, &place).await,
         Command::Install(arguments) => install::run(arguments, &place).await,
         Command::Uninstall(arguments) => uninstall::run(arguments, &place).await,

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::PROCESSES_DEFAULT;
 use super::error::ApiError;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
@@ -24,7 +25,6 @@ use super::view::{
     ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest,
     StoppingView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
 };
-use super::{CALL_WITHIN_MAX_MS, CALL_WITHIN_MS, PROCESSES_DEFAULT, PROCESSES_MAX, REQUEST_BYTES_MAX};
 use crate::shared::now_ms;
 use crate::{InstallOptions, Node, NodeError, UpgradeOptions};
 
@@ -40,6 +40,7 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
     let takes_module = || DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize);
     let modules = get(list_modules).post(install).put(install).layer(takes_module());
     let plan = post(plan_upgrade).layer(takes_module());
+    let request_bytes = node.config().api.request_bytes;
     Router::new()
         .route("/v1/node", get(show_node))
         .route("/v1/processes", get(list_processes).post(spawn))
@@ -60,7 +61,7 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
             let message = "the route has no such method";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message).hint(SEE)
         })
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(request_bytes))
         .with_state(Api { node, stopping })
 }
 
@@ -113,7 +114,7 @@ async fn list_processes(
     let mut all = node.processes().await;
     all.retain(|details| wanted(&details.info.program));
     let total = all.len();
-    all.truncate(limit.min(PROCESSES_MAX));
+    all.truncate(limit.min(node.config().api.processes));
     Ok(Json(ProcessesView { total, processes: all.into_iter().map(ProcessView::from).collect() }))
 }
 
@@ -138,7 +139,7 @@ async fn spawn(
 
 async fn run(State(Api { node, .. }): State<Api>, ABody(request): ABody<RunRequest>) -> Answer<AnswerView> {
     let RunRequest { module, entry, arguments, within_ms } = request;
-    let within = within(within_ms.unwrap_or(CALL_WITHIN_MAX_MS))?;
+    let within = within(&node, "within_ms", within_ms)?.unwrap_or(node.config().api.call_within_max);
     match node.run(&module, entry.as_deref(), &arguments, within).await {
         Ok(answer) => Ok(Json(AnswerView { answer })),
         Err(error) => Err(with_arguments(&node, &module, entry.as_deref(), error).await),
@@ -158,11 +159,14 @@ async fn with_arguments(node: &Node, module: &str, entry: Option<&str>, error: N
     error.examples(example.into_iter().collect())
 }
 
-fn within(ms: u64) -> Result<Duration, ApiError> {
-    if ms > CALL_WITHIN_MAX_MS {
-        return Err(ApiError::bad_request(format!("`within_ms` is at most {CALL_WITHIN_MAX_MS}")));
+/// How long a request says that something may take.
+fn within(node: &Node, field: &str, ms: Option<u64>) -> Result<Option<Duration>, ApiError> {
+    let most = node.config().api.call_within_max;
+    let said = ms.map(Duration::from_millis);
+    if said.is_some_and(|said| said > most) {
+        return Err(ApiError::bad_request(format!("`{field}` is at most {}", most.as_millis())));
     }
-    Ok(Duration::from_millis(ms))
+    Ok(said)
 }
 
 async fn kill(
@@ -197,7 +201,7 @@ async fn call(
     APath(target): APath,
     ABody(request): ABody<CallRequest>,
 ) -> Answer<AnswerView> {
-    let within = within(request.within_ms.unwrap_or(CALL_WITHIN_MS))?;
+    let within = within(&node, "within_ms", request.within_ms)?.unwrap_or(node.config().api.call_within);
     match node.call(&target, &request.message, within).await {
         Ok(answer) => Ok(Json(AnswerView { answer })),
         Err(error) => Err(with_examples(&node, &target, error, true).await),
@@ -264,10 +268,7 @@ async fn upgrade(
     ABody(request): ABody<UpgradeRequest>,
 ) -> Result<Response, ApiError> {
     let UpgradeRequest { module, patience_ms, dry_run } = request;
-    if patience_ms.is_some_and(|patience_ms| patience_ms > CALL_WITHIN_MAX_MS) {
-        return Err(ApiError::bad_request(format!("`patience_ms` is at most {CALL_WITHIN_MAX_MS}")));
-    }
-    let options = UpgradeOptions { patience: patience_ms.map(Duration::from_millis), dry_run };
+    let options = UpgradeOptions { patience: within(&node, "patience_ms", patience_ms)?, dry_run };
     if !progress {
         // It goes on to its end even if nobody waits for the answer.
         let task = tokio::spawn(async move { node.upgrade(&module, options).await });
