@@ -29,9 +29,11 @@ use crate::process::{
 };
 use crate::signal::{NameRequest, Signal};
 use crate::timers::{TimerKey, Timers};
+use crate::trace::{Happened, Post, TraceEvent, TraceFilter, Tracer, Tracers, WatchId};
 use crate::types::{Types, fit_any};
 
 pub use listing::{ProcessInfo, Refusal};
+pub use tracing::{Held, Totals};
 
 mod actions;
 mod ends;
@@ -41,6 +43,7 @@ mod moving;
 mod names;
 mod pressure;
 mod routing;
+mod tracing;
 mod turns;
 
 /// Where a kernel is.
@@ -229,9 +232,9 @@ pub struct Kernel {
     effects: VecDeque<Effect>,
     names: BTreeMap<String, Pid>,
     refusals: VecDeque<Refusal>,
-    refused: u64,
-    undeliverable: u64,
     recorder: Option<Recorder>,
+    tracers: Tracers,
+    totals: Totals,
 }
 
 /// Sees every signal from elsewhere and every external input, with its time, before it is handled.
@@ -262,9 +265,9 @@ impl Kernel {
             effects: VecDeque::new(),
             names: BTreeMap::new(),
             refusals: VecDeque::new(),
-            refused: 0,
-            undeliverable: 0,
             recorder: None,
+            tracers: Tracers::default(),
+            totals: Totals::default(),
         }
     }
 
@@ -331,6 +334,7 @@ impl Kernel {
             None => sender.deferred.push(Signal::TimerFired { timer, envelope }),
             Some(port) => {
                 port.timer_fired(timer);
+                self.trace(from, || Happened::Sent(Post::sent(&envelope)));
                 self.route(Signal::Message(envelope));
             }
         }
@@ -372,6 +376,8 @@ impl Kernel {
         let port = Box::new(Port::new(pid, self.config.port, self.serials.clone()));
         let process = Process::new(pid, program.clone(), entry, Stage::New { arguments }, port, parent);
         let slot = self.insert(process);
+        self.totals.spawned += 1;
+        self.trace_spawned(pid, program, entry, parent);
         self.enqueue(slot);
         Ok(slot)
     }

@@ -9,6 +9,7 @@ impl Kernel {
         if !process.blocked_on.contains(&target) {
             process.blocked_on.push(target);
         }
+        self.trace(origin, || Happened::Blocked { by: target });
         self.hold(origin, Hold::BackPressure, true);
         self.route(Signal::Probe { to: target, origin, target, hops: 64 });
     }
@@ -22,6 +23,7 @@ impl Kernel {
         let from = process.pid;
         if process.unsettled > limit.max(1) && process.blocked_on.is_empty() {
             process.blocked_on.push(target);
+            self.trace(from, || Happened::Blocked { by: target });
             self.hold(from, Hold::BackPressure, true);
             self.route(Signal::Settle { to: target, from });
         }
@@ -33,6 +35,7 @@ impl Kernel {
         let to = process.pid;
         if process.port.as_ref().is_some_and(|port| port.is_full()) {
             if process.waiters.insert(from) {
+                self.trace(to, || Happened::Full { sender: from });
                 self.route(Signal::Full { to: from, target: to });
             }
         } else {
@@ -42,10 +45,17 @@ impl Kernel {
 
     pub(super) fn unblock(&mut self, slot: Slot, target: Pid) {
         let Some(process) = self.at(slot) else { return };
+        let pid = process.pid;
+        let before = process.blocked_on.len();
         process.blocked_on.retain(|pid| *pid != target);
-        if process.blocked_on.is_empty() {
-            process.unsettled = 0;
-            let pid = process.pid;
+        let (was, free) = (process.blocked_on.len() < before, process.blocked_on.is_empty());
+        if was {
+            self.trace(pid, || Happened::Unblocked { by: target });
+        }
+        if free {
+            if let Some(process) = self.at(slot) {
+                process.unsettled = 0;
+            }
             self.hold(pid, Hold::BackPressure, false);
         }
     }
