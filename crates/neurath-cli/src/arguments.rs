@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     api, build, call, completions, config, deaths, demo, info, init, install, kill, logs, modules, node, ps, refusals,
-    run, send, spawn, stop, uninstall, upgrade, upgrades,
+    run, send, spawn, stop, top, trace, uninstall, upgrade, upgrades,
 };
 use crate::failure::EXIT_CODES;
 use crate::place::Place;
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Kill(kill::Arguments),
     Upgrade(upgrade::Arguments),
     Upgrades(upgrades::Arguments),
+    Top(top::Arguments),
+    Trace(trace::Arguments),
     Logs(logs::Arguments),
     Refusals(refusals::Arguments),
     Deaths(deaths::Arguments),

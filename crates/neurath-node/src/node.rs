@@ -35,6 +35,7 @@ pub use upgrading::{UpgradeOptions, UpgradeReport};
 mod arguments;
 mod running;
 mod upgrading;
+mod watching;
 
 /// How a module is installed.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +79,7 @@ struct Inner {
     engine: Engine,
     store: Store,
     last_upgrade: std::sync::atomic::AtomicU64,
+    last_trace: std::sync::atomic::AtomicU64,
     next_shard: std::sync::atomic::AtomicUsize,
     /// Upgrades and installations happen one after the other.
     changing: tokio::sync::Mutex<()>,
@@ -133,6 +135,7 @@ impl Node {
             engine,
             store,
             last_upgrade: Default::default(),
+            last_trace: Default::default(),
             next_shard: Default::default(),
             changing: Default::default(),
             _ticker: ticker,

@@ -1,7 +1,7 @@
 //! What the shards of one node share: the inboxes, the catalog, counters. Nothing on the path of a message.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +55,8 @@ pub struct Shared {
     deaths: Mutex<VecDeque<Death>>,
     upgrades: Mutex<VecDeque<UpgradeEvent>>,
     upgrades_counted: [AtomicU64; 2],
+    /// Traces that run.
+    pub traces: AtomicUsize,
     stopped: Mutex<usize>,
     all_stopped: Condvar,
 }
@@ -72,6 +74,7 @@ impl Shared {
             deaths: Mutex::default(),
             upgrades: Mutex::default(),
             upgrades_counted: [AtomicU64::new(0), AtomicU64::new(0)],
+            traces: AtomicUsize::new(0),
             stopped: Mutex::new(0),
             all_stopped: Condvar::new(),
         }

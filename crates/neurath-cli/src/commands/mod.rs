@@ -20,6 +20,8 @@ pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod spawn;
 pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod trace;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 pub(crate) mod upgrades;
@@ -56,6 +58,8 @@ async fn dispatch(Arguments { place, command }: Arguments) -> Result<(), Failure
         Command::Kill(arguments) => kill::run(arguments, &place).await,
         Command::Upgrade(arguments) => upgrade::run(arguments, &place).await,
         Command::Upgrades(arguments) => upgrades::run(arguments, &place).await,
+        Command::Top(arguments) => top::run(arguments, &place).await,
+        Command::Trace(arguments) => trace::run(arguments, &place).await,
         Command::Logs(arguments) => logs::run(arguments, &place).await,
         Command::Refusals(arguments) => refusals::run(arguments, &place).await,
         Command::Deaths(arguments) => deaths::run(arguments, &place).await,

@@ -22,11 +22,12 @@ use super::error::ApiError;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
     AnswerView, CallRequest, DeathsView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView, ProcessInfoView,
-    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest,
-    StoppingView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
+    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView,
+    SpawnRequest, StoppingView, TraceRequest, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView,
+    UpgradesView, takes,
 };
 use crate::shared::now_ms;
-use crate::{InstallOptions, Node, NodeError, UpgradeOptions};
+use crate::{InstallOptions, Node, NodeError, ProcessDetails, UpgradeOptions};
 
 #[derive(Clone)]
 struct Api {
@@ -55,6 +56,9 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/refusals", get(list_refusals))
         .route("/v1/deaths", get(list_deaths))
+        .route("/v1/shards", get(show_shards))
+        .route("/v1/trace", post(trace))
+        .route("/metrics", get(metrics))
         .route("/v1/stop", post(stop))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no_such_route", "there is no such route").hint(SEE))
         .method_not_allowed_fallback(async || {
@@ -84,6 +88,15 @@ async fn show_node(State(Api { node, .. }): State<Api>) -> Json<NodeView> {
     })
 }
 
+async fn show_shards(State(Api { node, .. }): State<Api>) -> Json<ShardsView> {
+    let shards = node.shard_loads().await.into_iter().map(Into::into).collect();
+    Json(ShardsView { uptime_ms: node.now_ns() / 1_000_000, shards })
+}
+
+async fn metrics(State(Api { node, .. }): State<Api>) -> Response {
+    super::metrics::answer(&node).await
+}
+
 async fn stop(State(Api { stopping, .. }): State<Api>) -> Json<StoppingView> {
     stopping.send_replace(true);
     Json(StoppingView { stopping: true })
@@ -97,6 +110,32 @@ struct ProcessQuery {
     module: Option<String>,
     #[serde(default = "processes_default")]
     limit: usize,
+    sort: Option<Sort>,
+}
+
+/// What comes first in a listing of processes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    /// Most messages that wait.
+    Mailbox,
+    /// Most bytes.
+    Memory,
+    /// Most time that it has computed.
+    Cpu,
+    /// Most messages that it has sent and received.
+    Messages,
+}
+
+impl Sort {
+    fn of(self, details: &ProcessDetails) -> u64 {
+        match self {
+            Self::Mailbox => u64::from(details.info.mailbox),
+            Self::Memory => details.footprint.map_or(0, |footprint| footprint.bytes),
+            Self::Cpu => details.cpu_ns,
+            Self::Messages => details.info.counts.sent + details.info.counts.received,
+        }
+    }
 }
 
 fn processes_default() -> usize {
@@ -105,7 +144,7 @@ fn processes_default() -> usize {
 
 async fn list_processes(
     State(Api { node, .. }): State<Api>,
-    AQuery(ProcessQuery { module, limit }): AQuery<ProcessQuery>,
+    AQuery(ProcessQuery { module, limit, sort }): AQuery<ProcessQuery>,
 ) -> Answer<ProcessesView> {
     let wanted = |program: &str| {
         let Some(module) = &module else { return true };
@@ -114,6 +153,9 @@ async fn list_processes(
     let mut all = node.processes().await;
     all.retain(|details| wanted(&details.info.program));
     let total = all.len();
+    if let Some(sort) = sort {
+        all.sort_by_key(|details| std::cmp::Reverse(sort.of(details)));
+    }
     all.truncate(limit.min(node.config().api.processes));
     Ok(Json(ProcessesView { total, processes: all.into_iter().map(ProcessView::from).collect() }))
 }
@@ -308,6 +350,16 @@ async fn logs(State(Api { node, stopping }): State<Api>, AQuery(query): AQuery<L
     let (out, response) = lines();
     tokio::spawn(write_logs(node, query, stopping.subscribe(), out));
     response
+}
+
+async fn trace(
+    State(Api { node, stopping }): State<Api>,
+    ABody(request): ABody<TraceRequest>,
+) -> Result<Response, ApiError> {
+    let trace = super::trace::begin(&node, request).await?;
+    let (out, response) = lines();
+    tokio::spawn(super::trace::write(node, trace, stopping.subscribe(), out));
+    Ok(response)
 }
 
 async fn list_refusals(State(Api { node, .. }): State<Api>) -> Json<RefusalsView> {
