@@ -50,8 +50,9 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let stop = stop_signal()?;
     let (node, control) = start(settings.node)?;
     log::processes(&node, settings.log.processes)?;
+    let metrics = control.metrics().map(|at| format!("  metrics http://{at}/metrics\n")).unwrap_or_default();
     print(format!(
-        "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\nready; Ctrl-C stops it",
+        "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\n{metrics}ready; Ctrl-C stops it",
         bold().apply_to("neurath"),
         env!("CARGO_PKG_VERSION"),
         node.id(),

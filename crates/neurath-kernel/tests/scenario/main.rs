@@ -7,5 +7,6 @@ mod names;
 mod order;
 mod receives;
 mod records;
+mod traces;
 mod upgrades;
 mod world;
