@@ -21,7 +21,7 @@ use neurath_kernel::{Effect, Kernel, Outcome, Port, Program, Signal, Slot, Turn,
 use neurath_proto::abi::{PollStatus, StartMode};
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::reason::{CallError, ExitReason};
-use neurath_proto::{Pid, Ref};
+use neurath_proto::{NodeId, Pid, Ref};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use crate::bodies::{Bodies, Footprint};
@@ -581,6 +581,7 @@ impl Shard {
                 }
             }
             Effect::ToNode(node, signal) => self.no_route(node, signal),
+            Effect::Spawn(request) => self.kernel.refuse_spawn(&request, "this node is in no cluster".into()),
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {
                 self.bodies.remove(slot, pid);
@@ -600,22 +601,11 @@ impl Shard {
         }
     }
 
-    /// Other nodes come later: until then a pid of another node is a process that cannot be reached.
-    fn no_route(&mut self, _node: neurath_proto::NodeId, signal: Signal) {
-        let answer = match signal {
-            Signal::Message(envelope) if envelope.reference.is_some() && envelope.class != Class::Reply => {
-                let error = CallError::Down(ExitReason::Disconnected);
-                Signal::CallFailed { to: envelope.from, reference: envelope.reference, error }
-            }
-            Signal::Link { to, from } => {
-                Signal::Exit { to: from, from: to, reason: ExitReason::Disconnected, linked: true }
-            }
-            Signal::Monitor { to, from, reference } => {
-                Signal::Down { to: from, from: to, reference, reason: ExitReason::Disconnected }
-            }
-            _ => return,
-        };
-        self.kernel.signal(answer);
+    /// This node is in no cluster: no other node can be reached.
+    fn no_route(&mut self, node: NodeId, signal: Signal) {
+        let why = "this node is in no cluster";
+        self.kernel.unsent(signal, why);
+        self.kernel.node_down(node, why);
     }
 
     fn answer_external(&mut self, pid: Pid, signal: Signal) {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use neurath_kernel::{Fit, Types, WellKnown};
+use neurath_proto::cluster::{Answer, NodeDown, NodeUp};
 use neurath_proto::envelope::SchemaId;
-use neurath_proto::notice::{Down, Exit, NameAnswer, NotDelivered};
+use neurath_proto::notice::{Down, Exit, NotDelivered};
 use neurath_proto::reason::CallError;
 use neurath_proto::resolve::{Mismatch, Resolution, same_name};
 use neurath_proto::{Schema, SchemaHash};
@@ -93,8 +94,10 @@ impl TypeTable {
         let known = WellKnown {
             down: add(Schema::of::<Down>()),
             exit: add(Schema::of::<Exit>()),
-            name_answer: add(Schema::of::<NameAnswer>()),
+            answer: add(Schema::of::<Answer>()),
             not_delivered: add(Schema::of::<NotDelivered>()),
+            node_up: add(Schema::of::<NodeUp>()),
+            node_down: add(Schema::of::<NodeDown>()),
         };
         Self { inner: RwLock::new(inner), known, fits: FitCache::new() }
     }

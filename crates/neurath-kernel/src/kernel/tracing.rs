@@ -51,8 +51,8 @@ impl Kernel {
         self.tracers.remove(id);
     }
 
-    /// Tells traces what the driver has seen of another node.
-    pub fn trace_node(&mut self, what: Happened) {
+    /// Tells traces of another node.
+    pub(super) fn trace_node(&mut self, what: Happened) {
         self.tracers.tell(self.now, &TraceEvent { of: None, what });
     }
 

@@ -6,6 +6,7 @@ use neurath_kernel::action::Action;
 use neurath_kernel::trace::{Kind, TraceEvent, TraceFilter, WatchId};
 use neurath_kernel::{PortLimits, Signal};
 use neurath_proto::Pid;
+use neurath_proto::cluster::Question;
 use neurath_proto::reason::ExitReason;
 
 use crate::world::{ALIEN, NUMBER, Verdict, World, request};
@@ -107,7 +108,7 @@ fn names_refusals_full_mailboxes_and_starts_are_seen() {
         world.send(deaf, ALIEN, 1);
         let flood = world.run_script(0, move |poll| {
             let me = poll.port.pid();
-            poll.port.ask(|reference| Action::Register("till".into(), me, reference));
+            poll.port.ask(Question::Register { node: me.node, name: "till".into(), pid: me });
             for n in 0..3 {
                 poll.send(deaf, n).unwrap();
             }

@@ -88,6 +88,8 @@ pub(super) const TABLE: &[Setting] = settings! {
     node {
         shards: Cores(node.shards), (0, 1024), "Threads that run processes; 0 is one for each core.";
         names: U32(node.kernel.names), (1, 1 << 24), "Names that processes may have. Beyond, registering fails.";
+        group_members: U32(node.kernel.group_members), (1, 1 << 24),
+            "Members of groups, of all nodes. Beyond, joining fails.";
         module_bytes: Usize(node.module_bytes), (KIB, 256 * MIB), "A module's wasm. Longer ones are refused.";
         native_cache_bytes: U64(node.native_cache_bytes), (0, 1024 * GIB),
             "Compiled code on disk. Beyond, what was unused for longest goes.";
