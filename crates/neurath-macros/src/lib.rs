@@ -13,6 +13,7 @@ mod function;
 mod process;
 mod receive;
 mod server;
+mod supervisor;
 
 /// Makes a type one that can be sent: implements its codec and its schema.
 ///
@@ -127,6 +128,22 @@ pub fn server(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as entry::Options);
     let item = parse_macro_input!(item as syn::ItemImpl);
     server::expand(options, item).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes a function that lists children a supervisor of them. See the module `neurath::supervisor`.
+///
+/// It is called when the supervisor starts, and again in newer code when it is upgraded: it only says what there is.
+///
+/// ```compile_fail
+/// #[neurath::supervisor]
+/// async fn waits() -> neurath::supervisor::Supervisor { todo!() }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn supervisor(options: TokenStream, item: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(options as entry::Options);
+    let item = parse_macro_input!(item as syn::ItemFn);
+    supervisor::expand(options, item).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// Makes a function one that can run in a process of its own.

@@ -54,8 +54,12 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
             _: ::neurath::__private::StartMode,
         ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
             // A process's state is its arguments, so both modes start alike.
-            let #tuple: #tuple_type = ::neurath::__private::decode_all(bytes)?;
-            ::core::result::Result::Ok(::neurath::__private::Box::pin(async move { #item(#(#names),*).await; }))
+            let (arguments, starter) = ::neurath::__private::decode_start::<#tuple_type>(bytes)?;
+            ::core::result::Result::Ok(::neurath::__private::Box::pin(async move {
+                ::neurath::__private::set_starter(starter);
+                let #tuple = arguments;
+                #item(#(#names),*).await;
+            }))
         }
     };
     Ok(quote! {

@@ -147,10 +147,14 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
                         ::neurath::__private::serve(server),
                     ));
                 }
-                let #tuple: #tuple_type = ::neurath::__private::decode_all(bytes)?;
+                let (arguments, starter) = ::neurath::__private::decode_start::<#tuple_type>(bytes)?;
                 ::core::result::Result::Ok(::neurath::__private::Box::pin(async move {
+                    ::neurath::__private::set_starter(starter);
+                    let #tuple = arguments;
                     let made = #server::init(#(#names),*)#wait;
-                    ::neurath::__private::serve::<#server>(#outcome).await
+                    let server: #server = #outcome;
+                    ::neurath::supervisor::started();
+                    ::neurath::__private::serve(server).await
                 }))
             }
 

@@ -12,8 +12,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use neurath_proto::Ref;
 use neurath_proto::abi::{PollStatus, TakeSpec, poll_bits, take_flags};
+use neurath_proto::{Pid, Ref};
 
 use crate::inbox::Inbox;
 use crate::sys::{self, TypeTag, Wanted};
@@ -47,6 +47,8 @@ pub(crate) struct Executor {
     /// The receive under which the executor itself takes a breath; 0 is none.
     breath: Cell<u64>,
     state: Cell<Option<StateSource>>,
+    /// The supervisor that waits for this process to start, and the ref that it waits under.
+    starter: Cell<Option<(Pid, Ref)>>,
 }
 
 /// See [`Executor::stand_again`].
@@ -60,7 +62,6 @@ struct Standing {
 
 /// Where a server that is between two messages keeps its state, and how to write it.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a guest is asked for it"))]
 pub(crate) struct StateSource {
     pub(crate) state: *const (),
     pub(crate) encode: unsafe fn(*const (), &mut Vec<u8>),
@@ -128,6 +129,7 @@ impl Executor {
             again: Cell::new(false),
             breath: Cell::new(0),
             state: Cell::new(None),
+            starter: Cell::new(None),
         }
     }
 
@@ -332,6 +334,7 @@ impl Executor {
         self.again.swap(&other.again);
         self.breath.swap(&other.breath);
         self.state.swap(&other.state);
+        self.starter.swap(&other.starter);
     }
 
     /// Says where the state is, from now until the next call.
@@ -340,8 +343,17 @@ impl Executor {
         self.state.set(source);
     }
 
+    /// Says who waits for this process to start.
+    pub(crate) fn set_starter(&self, starter: Option<(Pid, Ref)>) {
+        self.starter.set(starter);
+    }
+
+    /// Who waits for this process to start; afterwards nobody does.
+    pub(crate) fn take_starter(&self) -> Option<(Pid, Ref)> {
+        self.starter.take()
+    }
+
     /// The state of a server between two messages.
-    #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a guest is asked for it"))]
     pub(crate) fn state(&self) -> Option<StateSource> {
         self.state.get()
     }

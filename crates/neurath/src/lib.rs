@@ -41,6 +41,7 @@
 //! | receive | [`recv`], [`receive!`], [`Down`], [`Exit`] |
 //! | send | [`send`], [`cast`], [`call`], [`ask`], [`ReplyTo`], [`send_after`] |
 //! | start and end processes | `NAME::spawn`, [`exit`], [`exit_process`], [`kill`], [`link`], [`monitor`] |
+//! | look after processes | [`mod@supervisor`], [`macro@supervisor`] |
 //! | change code | [`become_latest!`], [`macro@converter`] |
 //!
 //! It never knows how a node works: the functions of the guest ABI are behind one private module.
@@ -60,12 +61,13 @@ mod process;
 mod receive;
 mod request;
 mod server;
+pub mod supervisor;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod time;
 
-pub use neurath_macros::{Message, State, converter, function, process, receive, server};
+pub use neurath_macros::{Message, State, converter, function, process, receive, server, supervisor};
 pub use neurath_proto::notice::{Down, Exit, NotDelivered};
 pub use neurath_proto::reason::{CallError, ExitReason};
 pub use neurath_proto::{Data, Pid, Ref};
@@ -135,8 +137,8 @@ pub mod __private {
     pub use std::vec::Vec;
 
     pub use crate::entry::{
-        About, Conversion, LINK, MONITOR, NewState, OldState, PLAIN, ProcessShape, Run, ServerShape, become_latest,
-        decode_all, describe, finish, run, spawn,
+        About, Conversion, LINK, MONITOR, NewState, OldState, PLAIN, ProcessShape, Run, ServerShape, SupervisorShape,
+        become_latest, decode_all, decode_start, describe, finish, run, set_starter, spawn,
     };
     pub use crate::executor::Root;
     #[cfg(target_family = "wasm")]
@@ -144,5 +146,6 @@ pub mod __private {
     pub use crate::log::{Level, write_log};
     pub use crate::receive::{Arrived, Receive, Taken, decode};
     pub use crate::server::{Dispatch, InitOutcome, reply_to, serve};
+    pub use crate::supervisor::supervise;
     pub use crate::sys::TypeTag;
 }

@@ -151,15 +151,25 @@ pub fn reply_to<R: Data>() -> ReplyTo<R> {
 #[doc(hidden)]
 pub async fn serve<S: Dispatch>(mut server: S) {
     loop {
-        let mut receive = Receive::with_flags(take_flags::BETWEEN_MESSAGES);
-        let source = StateSource { state: (&raw const server).cast(), encode: encode_state::<S> };
-        executor::with(|executor| executor.set_state(Some(source)));
-        let taken = std::future::poll_fn(|context| receive.poll(context, S::TAGS)).await;
-        executor::with(|executor| executor.set_state(None));
-        if let Taken::Message(arrived) = taken {
+        let receive = Receive::with_flags(take_flags::BETWEEN_MESSAGES);
+        if let Taken::Message(arrived) = between_messages(&server, encode_state::<S>, receive, S::TAGS).await {
             server.dispatch(arrived).await;
         }
     }
+}
+
+/// Waits for the next message; while it waits, the state can be asked for. `encode` writes it.
+pub(crate) async fn between_messages<S>(
+    state: &S,
+    encode: unsafe fn(*const (), &mut Vec<u8>),
+    mut receive: Receive,
+    tags: &[TypeTag],
+) -> Taken {
+    let source = StateSource { state: (&raw const *state).cast(), encode };
+    executor::with(|executor| executor.set_state(Some(source)));
+    let taken = std::future::poll_fn(|context| receive.poll(context, tags)).await;
+    executor::with(|executor| executor.set_state(None));
+    taken
 }
 
 /// # Safety

@@ -14,7 +14,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, TakeStatus, spawn_flags, take_flags};
+use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, StartMode, TakeStatus, spawn_flags, take_flags};
 use neurath_proto::envelope::Class;
 use neurath_proto::id::{Incarnation, NodeId, Serial};
 use neurath_proto::notice::{Down, Exit, NameAnswer};
@@ -22,6 +22,7 @@ use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::schema::Schema;
 use neurath_proto::{Data, Pid, Ref, data};
 
+use crate::entry::Entry;
 use crate::executor::{self, Executor, Root};
 use crate::sys::{Spawned, TypeTag, Wanted};
 
@@ -90,6 +91,60 @@ where
 
 thread_local! {
     static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// Hands the state of a server or supervisor that waits for its next message over to the entry `E`, as an upgrade does.
+///
+/// The state of `E` must be of the same type: there are no converters here.
+///
+/// # Panics
+/// The process does not run, or is no server between two messages, or `E` does not take its state.
+///
+/// ```
+/// use neurath::prelude::*;
+///
+/// #[derive(Message)]
+/// struct Get;
+///
+/// #[derive(State)]
+/// struct Tally { sum: i64 }
+///
+/// #[neurath::server]
+/// impl Server for Tally {
+///     type Call = Get;
+///     type Reply = i64;
+///     fn init(sum: i64) -> Self { Tally { sum } }
+///     async fn call(&mut self, _: Get) -> i64 { self.sum }
+/// }
+///
+/// # fn main() {
+/// neurath::testing::run(async {
+///     let tally = Tally::spawn(42);
+///     sleep(1.secs()).await;
+///     neurath::testing::upgrade::<Tally>(tally);
+///     assert_eq!(call::<i64>(tally, Get).await, Ok(42));
+/// });
+/// # }
+/// ```
+pub fn upgrade<E: Entry>(pid: Pid) {
+    let state = host("upgrade", |host| {
+        let executor = host.processes.get(&pid).and_then(|process| process.executor.as_ref());
+        let source = executor.and_then(|executor| executor.state());
+        let source = source.unwrap_or_else(|| panic!("{pid} is no server that waits for its next message"));
+        let mut state = Vec::new();
+        // SAFETY: the process waits, so nobody is changing its state.
+        unsafe { (source.encode)(source.state, &mut state) };
+        state
+    });
+    match E::boot(&state, StartMode::Resume) {
+        Ok(root) => host("upgrade", |host| host.exchange(pid, root)),
+        Err(error) => panic!("`{}` does not take the state of {pid}: {error}", E::NAME),
+    }
+}
+
+/// The time of the current world.
+pub(crate) fn now_ms() -> u64 {
+    host("now", |host| host.now / 1_000_000)
 }
 
 /// Puts the outer world back, also when a test fails.
@@ -360,7 +415,11 @@ impl Host {
         if wanted.reference.is_some() {
             match me.calls.remove(&wanted.reference) {
                 Some(Call::Answered(message)) if schemas[0] == message.schema => {
-                    return write(&message, 0, buffer);
+                    let status = write(&message, 0, buffer);
+                    if status == TakeStatus::BufferTooSmall {
+                        me.calls.insert(wanted.reference, Call::Answered(message));
+                    }
+                    return status;
                 }
                 Some(Call::Answered(message)) => {
                     let error = mismatch(&message.schema, &schemas[0]);
@@ -450,6 +509,18 @@ impl Host {
         }
         let monitor = if flags & spawn_flags::MONITOR != 0 { self.monitor(pid) } else { Ref::NONE };
         Spawned { pid, monitor }
+    }
+
+    /// Other code goes on as this process.
+    fn exchange(&mut self, pid: Pid, root: Root) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let old = process.executor.replace(Box::new(Executor::new()));
+        process.waiting.clear();
+        process.deadlines.clear();
+        process.calls.clear();
+        self.dead.push(Process { executor: old, ..Process::default() });
+        self.turns.retain(|(other, _)| *other != pid);
+        self.turns.push_back((pid, Turn::Start(root)));
     }
 
     pub(crate) fn set_reason(&mut self, tag: TypeTag, reason: &[u8]) {
