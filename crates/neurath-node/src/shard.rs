@@ -552,7 +552,7 @@ impl Shard {
     /// Other nodes come later: until then a pid of another node is a process that cannot be reached.
     fn no_route(&mut self, _node: neurath_proto::NodeId, signal: Signal) {
         let answer = match signal {
-            Signal::Message(envelope) if envelope.reference.is_some() && envelope.class != Class::Reply => {
+            Signal::Message(envelope) if envelope.wants_answer() => {
                 let error = CallError::Down(ExitReason::Disconnected);
                 Signal::CallFailed { to: envelope.from, reference: envelope.reference, error }
             }

@@ -266,6 +266,11 @@ impl Executor {
         id
     }
 
+    /// Whether the host woke this receive and it has not been asked about since.
+    pub(crate) fn is_woken(&self, receive: u64) -> bool {
+        self.woken.get() == receive || self.woken_before.borrow().contains(&receive)
+    }
+
     /// Whether the host woke this receive since it was last asked about.
     #[inline]
     pub(crate) fn was_woken(&self, receive: u64) -> bool {

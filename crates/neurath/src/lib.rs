@@ -39,6 +39,7 @@
 //! |---|---|
 //! | write a process | [`macro@process`], [`macro@server`] ([`Server`]), [`macro@function`] |
 //! | receive | [`recv`], [`receive!`], [`Down`], [`Exit`] |
+//! | receive apart from the mailbox | [`mod@channel`] |
 //! | send | [`send`], [`cast`], [`call`], [`ask`], [`ReplyTo`], [`send_after`] |
 //! | start and end processes | `NAME::spawn`, [`exit`], [`exit_process`], [`kill`], [`link`], [`monitor`] |
 //! | look after processes | [`mod@supervisor`], [`macro@supervisor`] |
@@ -48,6 +49,7 @@
 
 extern crate self as neurath;
 
+pub mod channel;
 mod entry;
 mod executor;
 #[cfg(target_family = "wasm")]
@@ -72,6 +74,7 @@ pub use neurath_proto::notice::{Down, Exit, NotDelivered};
 pub use neurath_proto::reason::{CallError, ExitReason};
 pub use neurath_proto::{Data, Pid, Ref};
 
+pub use crate::channel::{ReceivePort, SendPort, channel};
 pub use crate::entry::Entry;
 pub use crate::log::{Level, log};
 pub use crate::message::{ReplyTo, Sent, Timer, cancel_timer, cast, send, send_after};
@@ -85,10 +88,11 @@ pub use crate::time::DurationExt;
 /// All that programs use: `use neurath::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        CallError, Data, Down, DurationExt, Exit, ExitReason, Message, Never, NotDelivered, Pid, Ref, RegisterError,
-        ReplyTo, Request, Sent, Server, State, Timer, ask, become_latest, call, cancel_timer, cast, debug, demonitor,
-        error, exit, exit_process, flush, info, kill, link, log, monitor, receive, recv, register, self_pid, send,
-        send_after, sleep, trace, trap_exit, unlink, unregister, warn, whereis, yield_now,
+        CallError, Data, Down, DurationExt, Exit, ExitReason, Message, Never, NotDelivered, Pid, ReceivePort, Ref,
+        RegisterError, ReplyTo, Request, SendPort, Sent, Server, State, Timer, ask, become_latest, call, cancel_timer,
+        cast, channel, debug, demonitor, error, exit, exit_process, flush, info, kill, link, log, monitor, receive,
+        recv, register, self_pid, send, send_after, sleep, trace, trap_exit, unlink, unregister, warn, whereis,
+        yield_now,
     };
 }
 

@@ -79,6 +79,23 @@ impl Receive {
         Self { id: 0, after_seq: 0, reference, timeout_ns, flags: 0 }
     }
 
+    /// Takes what is sent to a channel of this process.
+    pub(crate) const fn channel(reference: Ref, flags: u32) -> Self {
+        let (timeout_ns, flags) = (TakeSpec::FOREVER, flags | take_flags::CHANNEL);
+        Self { id: 0, after_seq: 0, reference, timeout_ns, flags }
+    }
+
+    /// One that the host answers at once, whatever it says.
+    pub(crate) fn take_at_once(mut self, tags: &[TypeTag]) {
+        self.id = executor::with(Executor::next_id);
+        let _ = self.take(tags);
+    }
+
+    /// Whether the host has woken it, and it has not been polled since.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.id != 0 && executor::with(|executor| executor.is_woken(self.id))
+    }
+
     pub(crate) const fn with_flags(flags: u32) -> Self {
         Self { id: 0, after_seq: 0, reference: Ref::NONE, timeout_ns: TakeSpec::FOREVER, flags }
     }

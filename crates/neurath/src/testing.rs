@@ -142,6 +142,14 @@ pub fn upgrade<E: Entry>(pid: Pid) {
     }
 }
 
+/// How many messages to channels were refused so far in the current world.
+///
+/// # Panics
+/// There is none: see [`run`].
+pub fn refused() -> u64 {
+    host("refused", |host| host.refused)
+}
+
 /// The time of the current world.
 pub(crate) fn now_ms() -> u64 {
     host("now", |host| host.now / 1_000_000)
@@ -233,9 +241,17 @@ struct Message {
     payload: Vec<u8>,
 }
 
+impl Message {
+    /// The channel that it was sent to, if it was.
+    fn channel(&self) -> Ref {
+        if self.class == Class::Port { self.reference } else { Ref::NONE }
+    }
+}
+
 struct Waiting {
     schemas: Vec<Vec<u8>>,
     reference: Ref,
+    channel: Ref,
     after_seq: u64,
     deadline: u64,
     /// The message it was woken for.
@@ -259,6 +275,8 @@ struct Process {
     /// Deadlines of receives that were looked at and may go on.
     deadlines: BTreeMap<u64, u64>,
     calls: BTreeMap<Ref, Call>,
+    /// Those that are open, and the schema that is read from each.
+    channels: BTreeMap<Ref, Vec<u8>>,
     links: BTreeSet<Pid>,
     watchers: BTreeMap<Ref, Pid>,
     traps_exit: bool,
@@ -281,6 +299,8 @@ pub(crate) struct Host {
     turns: VecDeque<(Pid, Turn)>,
     timers: BTreeMap<Ref, Timer>,
     names: BTreeMap<String, Pid>,
+    /// Messages to channels that were closed, or of another type.
+    refused: u64,
     exiting: Option<ExitReason>,
     last_reason: Option<ExitReason>,
     /// Dropped outside the host, because futures call it when they drop.
@@ -365,6 +385,10 @@ impl Host {
             }
             return;
         }
+        if message.class == Class::Port && process.channels.get(&message.reference) != Some(&message.schema) {
+            self.refused += 1;
+            return;
+        }
         process.last_seq += 1;
         message.seq = process.last_seq;
         let wanted = process.waiting.iter_mut().find(|(_, w)| w.offer == 0 && w.wants(&message));
@@ -409,15 +433,21 @@ impl Host {
             self.turns.push_back((current, Turn::Wake(receive)));
             return TakeStatus::Pending;
         }
-        let schemas: Vec<Vec<u8>> = wanted.tags.iter().map(|tag| tag.schema()).collect();
+        let mut schemas: Vec<Vec<u8>> = wanted.tags.iter().map(|tag| tag.schema()).collect();
+        let is_channel = wanted.flags & take_flags::CHANNEL != 0;
+        if is_channel && wanted.flags & take_flags::OPEN != 0 {
+            me.channels.insert(wanted.reference, schemas.remove(0));
+            return TakeStatus::TimedOut;
+        }
+        let (awaited, channel) = if is_channel { (Ref::NONE, wanted.reference) } else { (wanted.reference, Ref::NONE) };
         let before = me.waiting.remove(&receive).map(|waiting| waiting.deadline);
         let deadline = before.or(me.deadlines.remove(&receive)).unwrap_or(now.saturating_add(wanted.timeout_ns));
-        if wanted.reference.is_some() {
-            match me.calls.remove(&wanted.reference) {
+        if awaited.is_some() {
+            match me.calls.remove(&awaited) {
                 Some(Call::Answered(message)) if schemas[0] == message.schema => {
                     let status = write(&message, 0, buffer);
                     if status == TakeStatus::BufferTooSmall {
-                        me.calls.insert(wanted.reference, Call::Answered(message));
+                        me.calls.insert(awaited, Call::Answered(message));
                     }
                     return status;
                 }
@@ -427,7 +457,7 @@ impl Host {
                 }
                 Some(Call::Failed(error)) => return write_failure(&error, buffer),
                 Some(open) => {
-                    me.calls.insert(wanted.reference, open);
+                    me.calls.insert(awaited, open);
                 }
                 None => return write_failure(&CallError::NotSent("nothing was asked".into()), buffer),
             }
@@ -435,7 +465,8 @@ impl Host {
             let offered: BTreeSet<u64> = me.waiting.values().map(|waiting| waiting.offer).collect();
             let found = me.mailbox.iter().enumerate().find_map(|(at, message)| {
                 let index = schemas.iter().position(|schema| *schema == message.schema)?;
-                let is_free = message.seq > wanted.after_seq && !offered.contains(&message.seq);
+                let is_here = message.channel() == channel && message.seq > wanted.after_seq;
+                let is_free = is_here && !offered.contains(&message.seq);
                 is_free.then_some((at, index))
             });
             if let Some((at, index)) = found {
@@ -449,12 +480,20 @@ impl Host {
             }
         }
         if deadline <= now {
-            self.give_up(wanted.reference);
+            self.give_up(awaited);
             return TakeStatus::TimedOut;
         }
-        let (reference, after_seq) = (wanted.reference, wanted.after_seq);
-        me.waiting.insert(receive, Waiting { schemas, reference, after_seq, deadline, offer: 0 });
+        let (reference, after_seq) = (awaited, wanted.after_seq);
+        me.waiting.insert(receive, Waiting { schemas, reference, channel, after_seq, deadline, offer: 0 });
         TakeStatus::Pending
+    }
+
+    pub(crate) fn close_channel(&mut self, channel: Ref) {
+        let Some(me) = self.processes.get_mut(&self.current) else { return };
+        me.channels.remove(&channel);
+        let before = me.mailbox.len();
+        me.mailbox.retain(|message| message.channel() != channel);
+        self.refused += (before - me.mailbox.len()) as u64;
     }
 
     pub(crate) fn accept(&mut self, receive: u64, seq: u64) -> bool {
@@ -518,6 +557,10 @@ impl Host {
         process.waiting.clear();
         process.deadlines.clear();
         process.calls.clear();
+        process.channels.clear();
+        let before = process.mailbox.len();
+        process.mailbox.retain(|message| message.class != Class::Port);
+        self.refused += (before - process.mailbox.len()) as u64;
         self.dead.push(Process { executor: old, ..Process::default() });
         self.turns.retain(|(other, _)| *other != pid);
         self.turns.push_back((pid, Turn::Start(root)));
@@ -646,11 +689,15 @@ impl Host {
 
 impl Waiting {
     fn nothing() -> Self {
-        Self { schemas: Vec::new(), reference: Ref::NONE, after_seq: 0, deadline: u64::MAX, offer: 0 }
+        let (schemas, reference, channel) = (Vec::new(), Ref::NONE, Ref::NONE);
+        Self { schemas, reference, channel, after_seq: 0, deadline: u64::MAX, offer: 0 }
     }
 
     fn wants(&self, message: &Message) -> bool {
-        !self.reference.is_some() && message.seq > self.after_seq && self.schemas.contains(&message.schema)
+        !self.reference.is_some()
+            && self.channel == message.channel()
+            && message.seq > self.after_seq
+            && self.schemas.contains(&message.schema)
     }
 }
 
