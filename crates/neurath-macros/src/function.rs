@@ -7,6 +7,7 @@ use syn::{ItemFn, Result, ReturnType};
 use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    options.check_no_server()?;
     let signature = &function.sig;
     check_signature(signature, "function that runs elsewhere")?;
     let parameters = Parameters::of(signature)?;

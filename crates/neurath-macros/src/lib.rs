@@ -123,6 +123,27 @@ pub fn process(options: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// # fn main() {}
 /// ```
+/// ```compile_fail
+/// use neurath::prelude::*;
+/// #[derive(State)]
+/// struct Ranked;
+/// #[neurath::server(priority(Down))] // which no method takes
+/// impl Server for Ranked {
+///     fn init() -> Self { Ranked }
+/// }
+/// # fn main() {}
+/// ```
+/// ```compile_fail
+/// use neurath::prelude::*;
+/// #[derive(State)]
+/// struct Idle;
+/// #[neurath::server]
+/// impl Server for Idle {
+///     fn init() -> Self { Idle }
+///     fn idle(&self) -> std::time::Duration { 1.secs() } // and then?
+/// }
+/// # fn main() {}
+/// ```
 #[proc_macro_attribute]
 pub fn server(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as entry::Options);

@@ -8,6 +8,7 @@ use syn::{Error, ItemFn, Result, ReturnType};
 use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    options.check_no_server()?;
     let signature = &function.sig;
     if signature.asyncness.is_none() {
         return Err(Error::new(

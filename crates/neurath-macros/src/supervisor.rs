@@ -8,6 +8,7 @@ use syn::{Error, ItemFn, Result, ReturnType};
 use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    options.check_no_server()?;
     let signature = &function.sig;
     if let Some(asyncness) = signature.asyncness {
         return Err(Error::new(

@@ -49,6 +49,8 @@ pub(crate) struct Executor {
     state: Cell<Option<StateSource>>,
     /// The supervisor that waits for this process to start, and the ref that it waits under.
     starter: Cell<Option<(Pid, Ref)>>,
+    /// The process expects nothing soon.
+    hibernates: Cell<bool>,
 }
 
 /// See [`Executor::stand_again`].
@@ -130,6 +132,7 @@ impl Executor {
             breath: Cell::new(0),
             state: Cell::new(None),
             starter: Cell::new(None),
+            hibernates: Cell::new(false),
         }
     }
 
@@ -222,7 +225,7 @@ impl Executor {
     /// begun since: it goes on as the new one, without a word to the host.
     #[inline]
     pub(crate) fn stand_again(&self, tags: &[TypeTag], flags: u32) -> Option<u64> {
-        if !self.may_stand_again.replace(false) {
+        if !self.may_stand_again.replace(false) || self.hibernates.get() {
             return None;
         }
         let standing = self.standing.get();
@@ -340,12 +343,24 @@ impl Executor {
         self.breath.swap(&other.breath);
         self.state.swap(&other.state);
         self.starter.swap(&other.starter);
+        self.hibernates.swap(&other.hibernates);
     }
 
     /// Says where the state is, from now until the next call.
     #[inline]
     pub(crate) fn set_state(&self, source: Option<StateSource>) {
         self.state.set(source);
+    }
+
+    /// Says whether the process expects nothing soon.
+    pub(crate) fn set_hibernates(&self, hibernates: bool) {
+        self.hibernates.set(hibernates);
+    }
+
+    /// Whether the process expects nothing soon; it is said once.
+    #[inline]
+    pub(crate) fn take_hibernates(&self) -> bool {
+        self.hibernates.replace(false)
     }
 
     /// Says who waits for this process to start.

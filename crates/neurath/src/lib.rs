@@ -68,6 +68,7 @@ mod sys;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod time;
+mod timers;
 
 pub use neurath_macros::{Message, State, converter, function, process, receive, server, supervisor};
 pub use neurath_proto::notice::{Down, Exit, NotDelivered};
@@ -80,19 +81,20 @@ pub use crate::log::{Level, log};
 pub use crate::message::{ReplyTo, Sent, Timer, cancel_timer, cast, send, send_after};
 pub use crate::names::{RegisterError, register, unregister, whereis};
 pub use crate::process::{demonitor, exit, exit_process, kill, link, monitor, self_pid, trap_exit, unlink};
-pub use crate::receive::{Recv, flush, recv, sleep, yield_now};
+pub use crate::receive::{Recv, flush, hibernate, recv, sleep, yield_now};
 pub use crate::request::{DEFAULT_DEADLINE, Request, ask, call};
-pub use crate::server::{Never, Server};
+pub use crate::server::{Never, Server, Unhandled};
 pub use crate::time::DurationExt;
+pub use crate::timers::{Fired, Timers};
 
 /// All that programs use: `use neurath::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        CallError, Data, Down, DurationExt, Exit, ExitReason, Message, Never, NotDelivered, Pid, ReceivePort, Ref,
-        RegisterError, ReplyTo, Request, SendPort, Sent, Server, State, Timer, ask, become_latest, call, cancel_timer,
-        cast, channel, debug, demonitor, error, exit, exit_process, flush, info, kill, link, log, monitor, receive,
-        recv, register, self_pid, send, send_after, sleep, trace, trap_exit, unlink, unregister, warn, whereis,
-        yield_now,
+        CallError, Data, Down, DurationExt, Exit, ExitReason, Fired, Message, Never, NotDelivered, Pid, ReceivePort,
+        Ref, RegisterError, ReplyTo, Request, SendPort, Sent, Server, State, Timer, Timers, Unhandled, ask,
+        become_latest, call, cancel_timer, cast, channel, debug, demonitor, error, exit, exit_process, flush,
+        hibernate, info, kill, link, log, monitor, receive, recv, register, self_pid, send, send_after, sleep, trace,
+        trap_exit, unlink, unregister, warn, whereis, yield_now,
     };
 }
 
@@ -149,7 +151,7 @@ pub mod __private {
     pub use crate::exports;
     pub use crate::log::{Level, write_log};
     pub use crate::receive::{Arrived, Receive, Taken, decode};
-    pub use crate::server::{Dispatch, InitOutcome, reply_to, serve};
+    pub use crate::server::{Dispatch, InitOutcome, log_unhandled, reply_to, serve, unhandled};
     pub use crate::supervisor::supervise;
     pub use crate::sys::TypeTag;
 }
