@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::{Envelope, SchemaId};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Pid, Ref};
@@ -51,18 +52,16 @@ pub enum Action {
     Exit(Pid, ExitReason),
     /// End a process.
     Kill(Pid),
-    /// Give a process a name, and answer under the ref.
-    Register(String, Pid, Ref),
-    /// Free a name, and answer under the ref.
-    Unregister(String, Ref),
-    /// Look a name up, and answer under the ref.
-    Whereis(String, Ref),
+    /// Ask a node something; the answer goes under the ref.
+    Ask(Question, Ref),
     /// A call that was given up: its callee need not remember it.
     CloseCall(Pid, Ref),
     /// Whether exits of linked processes come as messages.
     TrapExit(bool),
     /// A message was taken out of the mailbox whose value cannot be read after all.
     Refuse(Box<Message>, CallError),
+    /// A channel was closed; this waited in it.
+    Close(Vec<Message>),
     /// An answer that cannot be sent: whoever waits for it under the ref hears why.
     Fail(Pid, Ref, CallError),
     /// Offer the state to the newest code of an entry.

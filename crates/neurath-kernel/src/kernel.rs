@@ -7,13 +7,14 @@
 //! (if the poll failed) not at all.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use neurath_proto::abi::ReceiveId;
+use neurath_proto::cluster::{Answer, NodeDown, NodeInfo, NodeUp, Question};
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::notice::{Down, Exit, NameAnswer, NotDelivered};
@@ -27,20 +28,25 @@ use crate::port::{Port, PortLimits, Serials, down_error};
 use crate::process::{
     Becoming, Counts, Hold, Process, ProcessRecord, Program, Stage, Standing, UpgradeId, UpgradeOrder,
 };
-use crate::signal::{NameRequest, Signal};
+use crate::signal::{NameRequest, Signal, SpawnRequest, node_itself};
 use crate::timers::{TimerKey, Timers};
+use crate::trace::{Happened, Post, TraceEvent, TraceFilter, Tracer, Tracers, WatchId};
 use crate::types::{Types, fit_any};
 
 pub use listing::{ProcessInfo, Refusal};
+pub use tracing::{Held, Totals};
 
 mod actions;
 mod ends;
+mod groups;
 mod listing;
 mod messages;
 mod moving;
 mod names;
+mod nodes;
 mod pressure;
 mod routing;
+mod tracing;
 mod turns;
 
 /// Where a kernel is.
@@ -65,6 +71,8 @@ pub struct KernelConfig {
     pub processes: u32,
     /// Names that the registrar keeps.
     pub names: u32,
+    /// Members of groups, of all nodes, that the registrar keeps.
+    pub group_members: u32,
     /// Refused and undeliverable messages that are remembered.
     pub refusals: usize,
     /// Ordinary turns between two upgrades, so that a mass upgrade is no pause for the others.
@@ -77,6 +85,7 @@ impl Default for KernelConfig {
             port: PortLimits::default(),
             processes: 1 << 20,
             names: 1 << 16,
+            group_members: 1 << 20,
             refusals: 256,
             turns_between_upgrades: 4,
         }
@@ -90,8 +99,12 @@ pub struct WellKnown {
     pub down: SchemaId,
     /// [`Exit`]
     pub exit: SchemaId,
-    /// [`NameAnswer`]
-    pub name_answer: SchemaId,
+    /// [`Answer`]
+    pub answer: SchemaId,
+    /// [`NodeUp`]
+    pub node_up: SchemaId,
+    /// [`NodeDown`]
+    pub node_down: SchemaId,
     /// [`NotDelivered`]
     pub not_delivered: SchemaId,
 }
@@ -176,6 +189,8 @@ pub enum Effect {
     ToShard(u32, Signal),
     /// For another node.
     ToNode(NodeId, Signal),
+    /// Another node wants a process started: find its code, then [`Kernel::spawn_for`] or [`Kernel::refuse_spawn`].
+    Spawn(SpawnRequest),
     /// For someone outside who was given a pid.
     ToExternal(Pid, Signal),
     /// A process has ended: its instance can go.
@@ -228,10 +243,16 @@ pub struct Kernel {
     send_timers: IdMap<(Serial, Ref), TimerKey>,
     effects: VecDeque<Effect>,
     names: BTreeMap<String, Pid>,
+    groups: groups::Groups,
+    nodes: BTreeMap<NodeId, nodes::Peer>,
+    /// Who is told of every node that comes and goes.
+    node_watchers: BTreeSet<Pid>,
+    /// What people call this node.
+    name: String,
     refusals: VecDeque<Refusal>,
-    refused: u64,
-    undeliverable: u64,
     recorder: Option<Recorder>,
+    tracers: Tracers,
+    totals: Totals,
 }
 
 /// Sees every signal from elsewhere and every external input, with its time, before it is handled.
@@ -261,16 +282,25 @@ impl Kernel {
             send_timers: IdMap::default(),
             effects: VecDeque::new(),
             names: BTreeMap::new(),
+            groups: groups::Groups::default(),
+            nodes: BTreeMap::new(),
+            node_watchers: BTreeSet::new(),
+            name: String::new(),
             refusals: VecDeque::new(),
-            refused: 0,
-            undeliverable: 0,
             recorder: None,
+            tracers: Tracers::default(),
+            totals: Totals::default(),
         }
     }
 
     /// Where it is.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// What people call this node.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = name.to_string();
     }
 
     /// Records every input from now on.
@@ -331,6 +361,7 @@ impl Kernel {
             None => sender.deferred.push(Signal::TimerFired { timer, envelope }),
             Some(port) => {
                 port.timer_fired(timer);
+                self.trace(from, || Happened::Sent(Post::sent(&envelope)));
                 self.route(Signal::Message(envelope));
             }
         }
@@ -372,6 +403,8 @@ impl Kernel {
         let port = Box::new(Port::new(pid, self.config.port, self.serials.clone()));
         let process = Process::new(pid, program.clone(), entry, Stage::New { arguments }, port, parent);
         let slot = self.insert(process);
+        self.totals.spawned += 1;
+        self.trace_spawned(pid, program, entry, parent);
         self.enqueue(slot);
         Ok(slot)
     }
@@ -410,7 +443,7 @@ impl Kernel {
         if let Some(recorder) = &mut self.recorder {
             recorder(self.now, &signal);
         }
-        match routing::target(&signal) {
+        match signal.receiver() {
             Some(to) if self.by_serial.contains_key(&to.serial) && to.node == self.place.node => {
                 self.handle(to, signal)
             }

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod action;
+mod channels;
 mod hash;
 pub mod kernel;
 pub mod mailbox;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod session;
 pub mod signal;
 mod timers;
+pub mod trace;
 pub mod types;
 
 pub use hash::{IdHasher, IdMap, IdSet};
@@ -27,6 +29,7 @@ pub use port::{Found, Look, Port, PortLimits, Serials};
 pub use process::{
     Body, CodeId, Counts, Hold, ProcessRecord, Program, ProgramEntry, Standing, UpgradeId, UpgradeOrder,
 };
+pub use session::message::Message as NodeMessage;
 pub use session::{Session, SessionConfig, SessionEffect};
-pub use signal::{NameRequest, Signal};
+pub use signal::{NameRequest, Signal, SpawnRequest, node_itself};
 pub use types::{Fit, Types};

@@ -15,6 +15,22 @@ use syn::{Error, FnArg, LitStr, Pat, Result, Signature, Token, Type};
 pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) accepts: Vec<Type>,
+    /// Of a server: the types that go first.
+    pub(crate) priority: Vec<Type>,
+    /// Of a server: what becomes of notices that it has no handler for.
+    pub(crate) unhandled: Option<Ident>,
+}
+
+impl Options {
+    /// Refuses what only servers have.
+    pub(crate) fn check_no_server(&self) -> Result<()> {
+        let why = "only a server has it: its loop is not yours";
+        match (self.priority.first(), &self.unhandled) {
+            (Some(first), _) => Err(Error::new(first.span(), why)),
+            (None, Some(policy)) => Err(Error::new(policy.span(), why)),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 impl Parse for Options {
@@ -30,12 +46,23 @@ impl Parse for Options {
                     return Err(Error::new(name.span(), "a name has letters, digits, `_`, `-` and `.`"));
                 }
                 options.name = Some(name);
-            } else if key == "accepts" {
+            } else if key == "accepts" || key == "priority" {
                 let types;
                 syn::parenthesized!(types in input);
-                options.accepts = Punctuated::<Type, Token![,]>::parse_terminated(&types)?.into_iter().collect();
+                let types = Punctuated::<Type, Token![,]>::parse_terminated(&types)?.into_iter().collect();
+                *(if key == "accepts" { &mut options.accepts } else { &mut options.priority }) = types;
+            } else if key == "unhandled" {
+                input.parse::<Token![=]>()?;
+                let policy: Ident = input.parse()?;
+                if !["drop", "log", "exit"].iter().any(|known| policy == known) {
+                    return Err(Error::new(policy.span(), "expected `drop`, `log` or `exit`"));
+                }
+                options.unhandled = Some(policy);
             } else {
-                return Err(Error::new(key.span(), "expected `accepts(Type, …)` or `name = \"…\"`"));
+                return Err(Error::new(
+                    key.span(),
+                    "expected `accepts(Type, …)` or `name = \"…\"`; for servers also `priority(Type, …)` or `unhandled = …`",
+                ));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -146,7 +173,7 @@ pub(crate) fn check_signature(signature: &Signature, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// `spawn`, `spawn_link` and `spawn_monitor` of `Self`.
+/// `spawn`, `spawn_link`, `spawn_monitor` and `spawn_on` of `Self`.
 pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &TokenStream) -> TokenStream {
     let declared = parameters.declared();
     let tuple = parameters.tuple();
@@ -155,6 +182,10 @@ pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &
     let monitor = format!(
         "Starts a process `{name}` that is watched before it runs; the ref is that of the `Down` that will come."
     );
+    let on = format!("Starts a process `{name}` on another node, which gets the module first if it lacks it.");
+    // An argument may be called so too.
+    let node = Ident::new("node", Span::mixed_site());
+    let on_declared = quote!(#node: ::neurath::NodeId, #declared);
     quote! {
         #[doc = #spawn]
         #[allow(clippy::too_many_arguments)]
@@ -172,6 +203,12 @@ pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &
         #[allow(clippy::too_many_arguments)]
         #visibility fn spawn_monitor(#declared) -> (::neurath::Pid, ::neurath::Ref) {
             ::neurath::__private::spawn::<Self>(&#tuple, ::neurath::__private::MONITOR)
+        }
+
+        #[doc = #on]
+        #[allow(clippy::too_many_arguments)]
+        #visibility fn spawn_on(#on_declared) -> ::neurath::SpawnOn<Self> {
+            ::neurath::spawn_on::<Self>(#node, #tuple)
         }
     }
 }

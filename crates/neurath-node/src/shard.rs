@@ -16,19 +16,31 @@ use std::time::Duration;
 use neurath_engine::{EntryIndex, Fault, ImageError, Instance, Stop};
 use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::kernel::Refusal;
-use neurath_kernel::{Effect, Kernel, Outcome, Port, Program, Signal, Slot, Turn, UpgradeId, UpgradeOrder, Work};
+use neurath_kernel::membership::{Member, MemberInfo};
+use neurath_kernel::session::DialId;
+use neurath_kernel::trace::{TraceFilter, Tracer, WatchId};
+use neurath_kernel::{
+    Effect, Kernel, Outcome, Port, Program, Signal, Slot, SpawnRequest, Turn, UpgradeId, UpgradeOrder, Work,
+};
+use neurath_net::Connection;
 use neurath_proto::abi::{PollStatus, StartMode};
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::reason::{CallError, ExitReason};
-use neurath_proto::{Pid, Ref};
+use neurath_proto::{NodeId, Pid, Ref};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+pub(crate) use network::{Network, NodeNews};
 
 use crate::bodies::{Bodies, Footprint};
 use crate::catalog::loaded;
+use crate::cluster::peers::PeerInfo;
 use crate::guest::Guest;
 use crate::inbox::Inbox;
+use crate::meter::{Meter, ShardLoad};
 use crate::shared::Shared;
 use crate::upgrade;
+
+mod network;
 
 /// Turns between two looks at the inbox.
 const TURNS: u32 = 64;
@@ -54,6 +66,49 @@ pub enum Baton {
 
 /// What comes into a shard.
 pub enum Input {
+    /// From another shard, for a node whose session this one has.
+    ToNode {
+        /// The node.
+        node: NodeId,
+        /// How many associations with it that shard has seen end.
+        epoch: u64,
+        /// For it.
+        signal: Signal,
+    },
+    /// What this node itself says to another.
+    Post {
+        /// The other.
+        node: NodeId,
+        /// An encoded message of the session.
+        message: Vec<u8>,
+    },
+    /// There is a connection to a node whose session this shard has.
+    Connection {
+        /// The node.
+        node: NodeId,
+        /// To it.
+        connection: Box<dyn Connection>,
+        /// Whether this node has dialed.
+        dialed: bool,
+    },
+    /// A node was not reached.
+    DialFailed {
+        /// The node.
+        node: NodeId,
+        /// The attempt.
+        dial: DialId,
+    },
+    /// The association with a node is to end.
+    EndAssociation(NodeId),
+    /// A packet for membership (shard 0).
+    Gossip {
+        /// Who sent it.
+        from: NodeId,
+        /// It.
+        packet: Vec<u8>,
+    },
+    /// Something is told of a node.
+    News(NodeNews),
     /// From another shard.
     Signal(Signal),
     /// A guest that had kept its thread is done.
@@ -105,6 +160,21 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Answer, CallError>>,
     },
+    /// What it does and holds.
+    Load(oneshot::Sender<ShardLoad>),
+    /// Tell of what happens from now on.
+    Trace {
+        /// The trace.
+        id: WatchId,
+        /// What it is about.
+        filter: TraceFilter,
+        /// Whom to tell.
+        tracer: Tracer,
+        /// It has begun.
+        begun: oneshot::Sender<()>,
+    },
+    /// No more.
+    EndTrace(WatchId),
     /// What processes there are.
     List(oneshot::Sender<Vec<ProcessDetails>>),
     /// One process.
@@ -133,6 +203,37 @@ pub enum Command {
         /// `name@version` that they were to change to.
         to: String,
     },
+    /// Start a process for another one that may be elsewhere.
+    SpawnFor {
+        /// Its code.
+        program: Arc<Program>,
+        /// The entry.
+        entry: u32,
+        /// Who wants it.
+        request: SpawnRequest,
+    },
+    /// Tell that one that there will be none.
+    RefuseSpawn {
+        /// Who wanted it.
+        request: SpawnRequest,
+        /// Why not.
+        why: String,
+    },
+    /// How the sessions of this shard stand.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// What membership knows (shard 0): this node and the others.
+    Membership(oneshot::Sender<Option<(Member, Vec<MemberInfo>)>>),
+    /// All groups with their members (shard 0).
+    Groups(oneshot::Sender<Vec<(String, Vec<Pid>)>>),
+    /// Ask a node whether it is there.
+    Ping {
+        /// Which.
+        node: NodeId,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    },
+    /// Tell the other nodes that this one leaves (shard 0).
+    Leave,
     /// End.
     Stop,
 }
@@ -144,6 +245,8 @@ pub struct ProcessDetails {
     pub info: ProcessInfo,
     /// What its memory takes up; `None` while it keeps a thread or has not started.
     pub footprint: Option<Footprint>,
+    /// Nanoseconds that it has computed, estimated from some of its turns.
+    pub cpu_ns: u64,
     /// The shard that it is on.
     pub shard: u32,
 }
@@ -177,6 +280,7 @@ pub struct Shard {
     pub(crate) shared: Arc<Shared>,
     index: u32,
     bodies: Bodies,
+    meter: Meter,
     inbox: Arc<Inbox<Input>>,
     incoming: Vec<Input>,
     outgoing: Vec<Vec<Input>>,
@@ -187,20 +291,23 @@ pub struct Shard {
     /// Orders that the kernel has not been given yet: it gets some at a time, so that many are no pause for others.
     orders: VecDeque<(Pid, UpgradeOrder)>,
     pub(crate) plans: upgrade::Plans,
+    network: Option<Box<Network>>,
     stopped: bool,
 }
 
 impl Shard {
     /// The shard with this number.
-    pub(crate) fn new(kernel: Kernel, shared: Arc<Shared>, index: u32) -> Box<Self> {
+    pub(crate) fn new(kernel: Kernel, shared: Arc<Shared>, index: u32, network: Option<Box<Network>>) -> Box<Self> {
         let inbox = shared.inboxes[index as usize].clone();
         let outgoing = shared.inboxes.iter().map(|_| Vec::new()).collect();
         let bodies = Bodies::new(shared.config.hibernation);
+        let meter = Meter::new(shared.clock.now(), index);
         Box::new(Self {
             kernel,
             shared,
             index,
             bodies,
+            meter,
             inbox,
             incoming: Vec::new(),
             outgoing,
@@ -210,6 +317,7 @@ impl Shard {
             upgrades: HashMap::new(),
             orders: VecDeque::new(),
             plans: upgrade::Plans::default(),
+            network,
             stopped: false,
         })
     }
@@ -223,6 +331,7 @@ impl Shard {
                 return;
             }
             shard.give_orders();
+            shard.exchange();
             for turn in 0..TURNS {
                 if turn % TURNS_PER_CLOCK == 0 {
                     let now = shard.shared.clock.now();
@@ -231,11 +340,15 @@ impl Shard {
                     shard.bodies.sweep(now);
                 }
                 let Some(turn) = shard.kernel.next_turn() else { break };
+                let slot = turn.slot;
+                shard.meter.begin(&shard.shared.clock);
                 match Self::take_turn(shard, turn) {
                     Some(back) => shard = back,
                     None => return,
                 }
+                shard.meter.end(slot, &shard.shared.clock);
             }
+            shard.pump();
             shard.flush();
             if !shard.kernel.has_work() && shard.orders.is_empty() {
                 shard.sleep();
@@ -244,10 +357,13 @@ impl Shard {
     }
 
     fn sleep(&mut self) {
-        let next = [self.kernel.next_deadline(), self.bodies.next_sweep()].into_iter().flatten().min();
+        let deadlines = [self.kernel.next_deadline(), self.bodies.next_sweep(), self.network_deadline()];
+        let next = deadlines.into_iter().flatten().min();
         let time = next.map(|at| Duration::from_nanos(at.saturating_sub(self.shared.clock.now())));
         if time != Some(Duration::ZERO) {
-            self.inbox.sleep(time);
+            let before = self.shared.clock.now();
+            self.sleep_for(time);
+            self.meter.slept(self.shared.clock.now() - before);
         }
     }
 
@@ -355,6 +471,7 @@ impl Shard {
         }
         let flag = Arc::new(AtomicBool::new(false));
         shard.detached.insert(shard.running, flag.clone());
+        shard.meter.leaves(shard.running, &shard.shared.clock);
         let inbox = shard.inbox.clone();
         let (sender, receiver) = mpsc::channel::<Box<Self>>();
         let thread = std::thread::Builder::new().name(format!("shard {}", shard.index)).spawn(move || {
@@ -370,6 +487,7 @@ impl Shard {
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started for a shard whose guest does not come back");
                 shard.detached.remove(&shard.running);
+                shard.meter.returns(shard.running, &shard.shared.clock);
                 Err((shard, None))
             }
         }
@@ -389,10 +507,13 @@ impl Shard {
                 Input::Returned(returned) => {
                     let Returned { slot, instance, port, outcome } = *returned;
                     self.detached.remove(&slot);
+                    self.meter.returns(slot, &self.shared.clock);
                     self.bodies.put(slot, instance);
                     self.kernel.finish(slot, port, outcome);
                 }
                 Input::Command(command) => self.command(command),
+                Input::News(news) => self.node_news(news),
+                other => self.peer_input(other),
             }
             self.deal_with_effects();
         }
@@ -414,6 +535,14 @@ impl Shard {
                 let _ = started.send(spawned);
             }
             Command::Ask { message, reply } => self.ask(message, reply),
+            Command::Load(reply) => {
+                let _ = reply.send(self.load());
+            }
+            Command::Trace { id, filter, tracer, begun } => {
+                self.kernel.add_tracer(id, filter, tracer);
+                let _ = begun.send(());
+            }
+            Command::EndTrace(id) => self.kernel.remove_tracer(id),
             Command::List(reply) => {
                 let list = self.kernel.list().into_iter().map(|info| self.details(info));
                 let _ = reply.send(list.collect());
@@ -461,6 +590,23 @@ impl Shard {
                 self.report_upgrades();
                 self.upgrades.remove(&id);
             }
+            Command::SpawnFor { program, entry, request } => self.kernel.spawn_for(&program, entry, request),
+            Command::RefuseSpawn { request, why } => self.kernel.refuse_spawn(&request, why),
+            Command::Peers(reply) => {
+                let _ = reply.send(self.peers());
+            }
+            Command::Membership(reply) => {
+                let _ = reply.send(self.members());
+            }
+            Command::Groups(reply) => {
+                let groups = self.kernel.groups().map(|(name, pids)| (name.to_owned(), pids.iter().copied().collect()));
+                let _ = reply.send(groups.collect());
+            }
+            Command::Ping { node, reply } => {
+                let (from, reference) = self.open_question(reply);
+                self.ping(node, from, reference);
+            }
+            Command::Leave => self.leave(),
             Command::Stop => self.stopped = true,
         }
     }
@@ -476,14 +622,31 @@ impl Shard {
     }
 
     fn details(&self, info: ProcessInfo) -> ProcessDetails {
-        ProcessDetails { footprint: self.bodies.footprint(info.slot), shard: self.index, info }
+        let cpu_ns = self.meter.of(info.slot, &self.shared.clock);
+        ProcessDetails { footprint: self.bodies.footprint(info.slot), cpu_ns, shard: self.index, info }
     }
 
-    fn ask(
-        &mut self,
-        message: Box<dyn FnOnce(Pid, Ref) -> Asked + Send>,
-        reply: oneshot::Sender<Result<Answer, CallError>>,
-    ) {
+    fn load(&self) -> ShardLoad {
+        ShardLoad {
+            shard: self.index,
+            totals: self.kernel.totals(),
+            held: self.kernel.held(),
+            bodies: self.bodies.held(),
+            threads_kept: self.detached.len() as u64,
+            busy_ns: self.meter.busy_ns(&self.shared.clock),
+        }
+    }
+
+    /// Gives someone outside a pid and a ref under which the answer comes.
+    fn open_question(&mut self, reply: oneshot::Sender<Result<Answer, CallError>>) -> (Pid, Ref) {
+        self.forget_questions();
+        let (from, reference) = (self.kernel.open_external(), Ref::new(1, 1));
+        self.asked.insert(from, (reference, reply));
+        (from, reference)
+    }
+
+    /// Questions whose asker has gone.
+    fn forget_questions(&mut self) {
         self.asked.retain(|pid, (_, waiting)| {
             let gone = waiting.is_closed();
             if gone {
@@ -491,6 +654,14 @@ impl Shard {
             }
             !gone
         });
+    }
+
+    fn ask(
+        &mut self,
+        message: Box<dyn FnOnce(Pid, Ref) -> Asked + Send>,
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    ) {
+        self.forget_questions();
         let from = self.kernel.open_external();
         let own = Ref::new(1, 1);
         let Asked { to, class, reference, schema, payload } = message(from, own);
@@ -530,10 +701,12 @@ impl Shard {
                     queue.push(Input::Signal(signal));
                 }
             }
-            Effect::ToNode(node, signal) => self.no_route(node, signal),
+            Effect::ToNode(node, signal) => self.to_node(node, signal),
+            Effect::Spawn(request) => self.start_wanted(request),
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {
                 self.bodies.remove(slot, pid);
+                self.meter.forget(slot);
                 self.shared.ended(pid, reason);
             }
             Effect::Interrupt(slot) => {
@@ -547,24 +720,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    /// Other nodes come later: until then a pid of another node is a process that cannot be reached.
-    fn no_route(&mut self, _node: neurath_proto::NodeId, signal: Signal) {
-        let answer = match signal {
-            Signal::Message(envelope) if envelope.reference.is_some() && envelope.class != Class::Reply => {
-                let error = CallError::Down(ExitReason::Disconnected);
-                Signal::CallFailed { to: envelope.from, reference: envelope.reference, error }
-            }
-            Signal::Link { to, from } => {
-                Signal::Exit { to: from, from: to, reason: ExitReason::Disconnected, linked: true }
-            }
-            Signal::Monitor { to, from, reference } => {
-                Signal::Down { to: from, from: to, reference, reason: ExitReason::Disconnected }
-            }
-            _ => return,
-        };
-        self.kernel.signal(answer);
     }
 
     fn answer_external(&mut self, pid: Pid, signal: Signal) {

@@ -47,8 +47,7 @@
 //! | `monitor` | `(to) -> i64` | a ref; a `Down` with it comes once |
 //! | `demonitor` | `(ref: i64)` | also removes a `Down` that has already arrived |
 //! | `trap_exit` | `(on)` | exits of linked processes arrive as messages |
-//! | `register` | `(name, len, pid) -> i64` | a ref under which the answer comes |
-//! | `unregister`, `whereis` | `(name, len) -> i64` | likewise |
+//! | `ask` | `(ptr, len) -> i64` | ask a node an encoded [`Question`](crate::cluster::Question); the ref of its answer, 0 if the outbox is full |
 //! | `self_pid` | `(out)` | |
 //! | `become_latest` | `(name, name_len, tag, ptr, len) -> i64` | offer the state to the newest code; a refusal, if one comes, is a failed call or a `()` under this ref |
 //! | `log` | `(level, ptr, len)` | level 1 error … 5 trace |
@@ -176,7 +175,8 @@ impl TakeStatus {
 pub struct TakeSpec {
     /// Only messages that arrived after this one (`seq`); 0 is all. A predicate's refusals move it.
     pub after_seq: u64,
-    /// The ref whose answer is awaited; if set, `tags` has the one type of the answer.
+    /// The ref whose answer is awaited, or the channel of which a message is, under [`take_flags::CHANNEL`]; if set,
+    /// `tags` has the one type of the answer or of the channel.
     pub reference: u64,
     /// Nanoseconds that the whole receive may wait, counted from its first `take`;
     /// [`TakeSpec::FOREVER`] is no deadline. Zero still looks through the mailbox.
@@ -230,6 +230,14 @@ pub mod take_flags {
     /// While the receive waits, the buffer of this `take` is the host's: the message may come with the poll. Only for
     /// receives without a ref, a deadline or `LOOK`.
     pub const HAND_OVER: u32 = 8;
+    /// The process expects nothing soon: while this receive waits, its memory may be given up at once. A hint.
+    pub const HIBERNATE: u32 = 16;
+    /// The spec's ref is one of this process that names a channel: only messages sent to that channel are taken.
+    pub const CHANNEL: u32 = 32;
+    /// With `CHANNEL`: no receive, but the channel is opened for messages of the spec's one type. The look is `TimedOut`.
+    pub const OPEN: u32 = 64;
+    /// With `CHANNEL`: no receive, but the channel is closed. What waits in it is refused. The look is `TimedOut`.
+    pub const CLOSE: u32 = 128;
 }
 
 /// Bits of what `neurath_poll` is given, beside the receive.

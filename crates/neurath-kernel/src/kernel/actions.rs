@@ -1,5 +1,6 @@
 //! What a poll asked for, made true at the safe point, in the order in which it was asked.
 
+use super::messages::CLOSED;
 use super::*;
 
 impl Kernel {
@@ -14,7 +15,8 @@ impl Kernel {
             if let Action::Send(envelope) = action {
                 sent += 1;
                 let to = envelope.to;
-                let elsewhere = envelope.class != Class::Reply && to.node == self.place.node && !self.is_here(to);
+                self.trace(pid, || Happened::Sent(Post::sent(&envelope)));
+                let elsewhere = envelope.class != Class::Reply && !self.is_here(to);
                 self.route_message(envelope);
                 if elsewhere {
                     self.sent_elsewhere(slot, to);
@@ -26,6 +28,7 @@ impl Kernel {
         if let Some(process) = self.at(slot) {
             process.counts.sent += sent;
         }
+        self.totals.sent += sent;
         port.return_outbox(outbox);
     }
 
@@ -52,6 +55,7 @@ impl Kernel {
                     && let Some(process) = self.at(slot)
                     && process.links.insert(other)
                 {
+                    self.trace(pid, || Happened::Linked { to: other });
                     self.route(Signal::Link { to: other, from: pid });
                 }
             }
@@ -59,6 +63,7 @@ impl Kernel {
                 if let Some(process) = self.at(slot)
                     && process.links.remove(&other)
                 {
+                    self.trace(pid, || Happened::Unlinked { to: other });
                     self.route(Signal::Unlink { to: other, from: pid });
                 }
             }
@@ -66,24 +71,18 @@ impl Kernel {
                 if let Some(process) = self.at(slot) {
                     process.watching.insert(reference, other);
                 }
+                self.trace(pid, || Happened::Monitored { whom: other });
                 self.route(Signal::Monitor { to: other, from: pid, reference });
             }
             Action::Demonitor(reference) => {
                 if let Some(other) = self.at(slot).and_then(|p| p.watching.remove(&reference)) {
+                    self.trace(pid, || Happened::Demonitored { whom: other });
                     self.route(Signal::Demonitor { to: other, from: pid, reference });
                 }
             }
             Action::Exit(to, reason) => self.route(Signal::Exit { to, from: pid, reason, linked: false }),
             Action::Kill(to) => self.route(Signal::Kill { to, by: Some(pid) }),
-            Action::Register(name, owner, reference) => {
-                self.name(Signal::Name { request: NameRequest::Register(owner), name, from: pid, reference });
-            }
-            Action::Unregister(name, reference) => {
-                self.name(Signal::Name { request: NameRequest::Unregister, name, from: pid, reference });
-            }
-            Action::Whereis(name, reference) => {
-                self.name(Signal::Name { request: NameRequest::Whereis, name, from: pid, reference });
-            }
+            Action::Ask(question, reference) => self.ask(slot, pid, port, question, reference),
             Action::CloseCall(to, reference) => self.route(Signal::CloseCall { to, from: pid, reference }),
             Action::Become { reference, entry, schema, state } => {
                 let others = port.waits_besides(reference);
@@ -102,6 +101,11 @@ impl Kernel {
                 }
             }
             Action::Refuse(message, error) => self.refuse_taken(slot, &message, error),
+            Action::Close(messages) => {
+                for message in messages {
+                    self.refuse_taken(slot, &message, CallError::NotSent(CLOSED.into()));
+                }
+            }
             Action::Fail(to, reference, error) => self.route(Signal::CallFailed { to, reference, error }),
         }
     }
@@ -133,6 +137,11 @@ impl Kernel {
                 }
                 if let Some(reference) = monitor {
                     born.watchers.insert((parent, reference));
+                    self.trace(parent, || Happened::Monitored { whom: child });
+                }
+                if link {
+                    self.trace(parent, || Happened::Linked { to: child });
+                    self.trace(child, || Happened::Linked { to: parent });
                 }
             }
             Err(message) => {

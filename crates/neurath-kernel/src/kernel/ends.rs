@@ -24,9 +24,12 @@ impl Kernel {
         let Some(process) = entry.take() else { return };
         self.free.push(slot.0);
         self.by_serial.remove(&pid.serial);
-        let Process { links, watchers, watching, names, waiters, port, upgrade, deferred, .. } = *process;
-        for name in names {
-            self.name(Signal::NameGone { name, pid });
+        let Process { links, watchers, watching, names, groups, waiters, port, upgrade, deferred, .. } = *process;
+        for (registrar, name) in names {
+            self.to_registrar(registrar, Signal::NameGone { name, pid });
+        }
+        for group in groups {
+            self.registrar(Signal::Leave { group, pid, reference: Ref::NONE });
         }
         for (reference, to) in watching {
             self.route(Signal::Demonitor { to, from: pid, reference });
@@ -35,7 +38,7 @@ impl Kernel {
             for (to, reference) in port.callers() {
                 self.route(Signal::CallFailed { to, reference, error: down_error(&reason) });
             }
-            self.undeliverable += u64::from(port.mailbox().len());
+            self.totals.undeliverable += u64::from(port.mailbox().len());
         }
         for to in links {
             self.route(Signal::Exit { to, from: pid, reason: reason.clone(), linked: true });
@@ -53,6 +56,12 @@ impl Kernel {
         for signal in deferred {
             self.nobody(signal);
         }
+        if reason.is_normal() {
+            self.totals.ended_normally += 1;
+        } else {
+            self.totals.ended_abnormally += 1;
+        }
+        self.trace(pid, || Happened::Died { reason: reason.clone() });
         self.effects.push_back(Effect::Ended { slot, pid, reason });
     }
 }

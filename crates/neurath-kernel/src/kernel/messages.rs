@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Why a message to a channel was refused.
+pub(super) const CLOSED: &str = "the channel is closed";
+
 impl Kernel {
     #[inline]
     pub(super) fn deliver(&mut self, envelope: Envelope) {
@@ -21,26 +24,38 @@ impl Kernel {
         let Some(process) = self.processes[slot.0 as usize].as_deref_mut() else { return };
         let Some(port) = &mut process.port else { return };
         if envelope.class == Class::Reply {
+            let (to, post) = (envelope.to, Post::received(&envelope));
             if port.answered(envelope) {
+                self.tracers.tell_of(self.now, to, || Happened::Received(post));
                 self.settle(slot);
             } else {
                 process.counts.late += 1;
             }
             return;
         }
-        if envelope.class != Class::Notice
+        if envelope.class == Class::Port {
+            match port.channel_reader(envelope.reference) {
+                Some(reader) if fit_any(&*self.types, &[reader], envelope.schema).is_some() => {}
+                Some(reader) => return self.mismatch(slot, &envelope, &[reader]),
+                None => {
+                    process.counts.refused += 1;
+                    self.not_delivered(envelope.from, envelope.to, envelope.schema, CLOSED);
+                    return self.refuse(&envelope, CLOSED);
+                }
+            }
+        } else if envelope.class != Class::Notice
             && let Some(accepts) = process.program.entries[process.entry as usize].accepts.as_deref()
             && !accepts.contains(&envelope.schema)
             && fit_any(&*self.types, accepts, envelope.schema).is_none()
         {
-            self.mismatch(slot, &envelope);
-            return;
+            let accepts = accepts.to_vec();
+            return self.mismatch(slot, &envelope, &accepts);
         }
         let (from, to) = (envelope.from, envelope.to);
         let may_overshoot = envelope.class == Class::Notice;
         if !may_overshoot && port.is_overflowing() {
             let why = "the mailbox holds four times its limit";
-            if envelope.reference.is_some() {
+            if envelope.wants_answer() {
                 let error = CallError::NotSent(why.to_string());
                 self.route(Signal::CallFailed { to: from, reference: envelope.reference, error });
             } else {
@@ -50,6 +65,8 @@ impl Kernel {
             return;
         }
         process.counts.received += 1;
+        self.totals.received += 1;
+        self.tracers.tell_of(self.now, to, || Happened::Received(Post::received(&envelope)));
         port.deliver(envelope, &*self.types);
         let full = !may_overshoot && from != to && port.is_full();
         if !process.queued {
@@ -59,6 +76,7 @@ impl Kernel {
             && let Some(process) = self.at(slot)
             && process.waiters.insert(from)
         {
+            self.trace(to, || Happened::Full { sender: from });
             self.route(Signal::Full { to: from, target: to });
         }
     }
@@ -82,13 +100,12 @@ impl Kernel {
         self.deliver_to(slot, envelope);
     }
 
-    pub(super) fn mismatch(&mut self, slot: Slot, envelope: &Envelope) {
+    pub(super) fn mismatch(&mut self, slot: Slot, envelope: &Envelope, readers: &[SchemaId]) {
         let Some(process) = self.at(slot) else { return };
         process.counts.refused += 1;
-        let readers = process.accepts().unwrap_or_default().to_vec();
-        let error = self.types.mismatch(&readers, envelope.schema);
+        let error = self.types.mismatch(readers, envelope.schema);
         let why = error.to_string();
-        if envelope.reference.is_some() {
+        if envelope.wants_answer() {
             self.route(Signal::CallFailed { to: envelope.from, reference: envelope.reference, error });
         } else {
             self.not_delivered(envelope.from, envelope.to, envelope.schema, &why);
@@ -109,13 +126,16 @@ impl Kernel {
             self.not_delivered(message.from, to, message.schema, &why);
         }
         let type_name = self.types.name(message.schema);
-        self.refused += 1;
+        self.totals.refused += 1;
+        self.trace(to, || Happened::Refused { from: message.from, schema: message.schema, why: why.clone() });
         self.keep(Refusal { at: self.now, from: message.from, to, type_name, reason: why });
     }
 
     /// Counts and lists a message that its reader did not take.
     pub(super) fn refuse(&mut self, envelope: &Envelope, why: &str) {
-        self.refused += 1;
+        self.totals.refused += 1;
+        let (from, schema) = (envelope.from, envelope.schema);
+        self.trace(envelope.to, || Happened::Refused { from, schema, why: why.into() });
         self.remember(envelope, why);
     }
 

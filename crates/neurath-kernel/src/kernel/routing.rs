@@ -4,31 +4,6 @@
 
 use super::*;
 
-/// The process that a signal concerns; the registrar's have none.
-pub(super) fn target(signal: &Signal) -> Option<Pid> {
-    match signal {
-        Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => Some(envelope.to),
-        Signal::CallFailed { to, .. }
-        | Signal::CloseCall { to, .. }
-        | Signal::Link { to, .. }
-        | Signal::Unlink { to, .. }
-        | Signal::Exit { to, .. }
-        | Signal::Kill { to, .. }
-        | Signal::Monitor { to, .. }
-        | Signal::Demonitor { to, .. }
-        | Signal::Down { to, .. }
-        | Signal::Settle { to, .. }
-        | Signal::Full { to, .. }
-        | Signal::Drained { to, .. }
-        | Signal::Probe { to, .. }
-        | Signal::Withdraw { to, .. }
-        | Signal::NotDelivered { to, .. }
-        | Signal::Named { to, .. }
-        | Signal::Unnamed { to, .. } => Some(*to),
-        Signal::Name { .. } | Signal::NameGone { .. } => None,
-    }
-}
-
 impl Kernel {
     /// Whether the process was born here.
     #[inline]
@@ -54,12 +29,16 @@ impl Kernel {
     }
 
     pub(super) fn route(&mut self, signal: Signal) {
-        let Some(to) = target(&signal) else {
-            self.name(signal);
+        let Some(to) = signal.receiver() else {
+            self.registrar(signal);
             return;
         };
         if to.node != self.place.node {
             self.effects.push_back(Effect::ToNode(to.node, signal));
+            return;
+        }
+        if to.serial == Serial(0) {
+            self.node_signal(signal);
             return;
         }
         if to.incarnation != self.place.incarnation {
@@ -110,10 +89,14 @@ impl Kernel {
                 }
             }
             Signal::Link { from, .. } => {
-                process.links.insert(from);
+                if process.links.insert(from) {
+                    self.trace(to, || Happened::Linked { to: from });
+                }
             }
             Signal::Unlink { from, .. } => {
-                process.links.remove(&from);
+                if process.links.remove(&from) {
+                    self.trace(to, || Happened::Unlinked { to: from });
+                }
             }
             Signal::Exit { from, reason, linked, .. } => self.exit_signal(slot, from, reason, linked),
             Signal::Kill { by, .. } => self.end(slot, to, ExitReason::Killed { by }),
@@ -137,12 +120,26 @@ impl Kernel {
             Signal::NotDelivered { target, type_name, reason, .. } => {
                 self.tell_sender(slot, target, type_name, reason);
             }
-            Signal::Named { name, from, reference, .. } => {
-                process.names.push(name);
+            Signal::Named { name, registrar, from, reference, .. } => {
+                process.names.push((registrar, name.clone()));
+                self.trace(to, || Happened::Registered { name });
                 self.answer_name(from, reference, NameAnswer::Done);
             }
-            Signal::Unnamed { name, .. } => process.names.retain(|n| *n != name),
-            Signal::Name { .. } | Signal::NameGone { .. } => {}
+            Signal::Unnamed { name, registrar, .. } => {
+                process.names.retain(|n| *n != (registrar, name.clone()));
+                self.trace(to, || Happened::Unregistered { name });
+            }
+            Signal::Spawned { from, reference, link, monitor, result, .. } => {
+                self.spawned(slot, from, reference, link, monitor, result);
+            }
+            Signal::Disconnected { node, .. } => self.disconnect(slot, node),
+            Signal::Name { .. }
+            | Signal::NameGone { .. }
+            | Signal::Spawn(_)
+            | Signal::Ping { .. }
+            | Signal::Join { .. }
+            | Signal::Leave { .. }
+            | Signal::Members { .. } => {}
         }
     }
 
@@ -166,6 +163,7 @@ impl Kernel {
             && from != to
             && process.waiters.insert(from)
         {
+            self.trace(to, || Happened::Full { sender: from });
             self.route(Signal::Full { to: from, target: to });
         }
     }
@@ -176,15 +174,15 @@ impl Kernel {
             // Its own timer, or what it had said to itself: nobody misses it.
             Signal::Message(envelope) | Signal::TimerFired { envelope, .. } if envelope.from == envelope.to => {}
             Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => {
-                self.undeliverable += 1;
+                self.totals.undeliverable += 1;
                 if envelope.class == Class::Reply {
                     return;
                 }
-                if envelope.reference.is_some() {
+                if envelope.wants_answer() {
                     let (to, reference) = (envelope.from, envelope.reference);
                     self.route(Signal::CallFailed { to, reference, error: CallError::Down(ExitReason::NoProcess) });
                 }
-                if !envelope.reference.is_some() && envelope.class != Class::Notice {
+                if !envelope.wants_answer() && envelope.class != Class::Notice {
                     self.not_delivered(envelope.from, envelope.to, envelope.schema, "there is no such process");
                 }
                 self.remember(&envelope, "there is no such process");
@@ -196,9 +194,14 @@ impl Kernel {
                 self.route(Signal::Down { to: from, from: to, reference, reason: ExitReason::NoProcess });
             }
             Signal::Settle { to, from } => self.route(Signal::Drained { to: from, target: to }),
-            Signal::Named { to, name, from, reference } => {
-                self.name(Signal::NameGone { name, pid: to });
+            Signal::Named { to, name, registrar, from, reference } => {
+                self.to_registrar(registrar, Signal::NameGone { name, pid: to });
                 self.answer_name(from, reference, NameAnswer::NoProcess);
+            }
+            // Its parent has ended meanwhile, and would have told it so.
+            Signal::Spawned { to, from, link: true, result: Ok(()), .. } => {
+                let reason = ExitReason::NoProcess;
+                self.route(Signal::Exit { to: from, from: to, reason, linked: true });
             }
             _ => {}
         }

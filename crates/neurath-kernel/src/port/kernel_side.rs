@@ -14,20 +14,30 @@ impl Port {
     #[inline]
     pub(crate) fn deliver(&mut self, envelope: Envelope, types: &dyn Types) {
         let schema = envelope.schema;
+        let channel = if envelope.class == Class::Port { envelope.reference } else { Ref::NONE };
         let seq = self.mailbox.push(envelope);
         if !self.waiting.is_empty() {
-            self.offer(seq, schema, types);
+            self.offer(seq, channel, schema, types);
         }
     }
 
-    pub(super) fn offer(&mut self, seq: u64, schema: SchemaId, types: &dyn Types) {
+    pub(super) fn offer(&mut self, seq: u64, channel: Ref, schema: SchemaId, types: &dyn Types) {
         let taker = self.waiting.iter_mut().find(|w| {
-            w.offer == 0 && !w.reference.is_some() && w.after_seq < seq && fit_any(types, &w.readers, schema).is_some()
+            w.offer == 0
+                && !w.reference.is_some()
+                && w.channel == channel
+                && w.after_seq < seq
+                && fit_any(types, &w.readers, schema).is_some()
         });
         if let Some(waiting) = taker {
             waiting.offer = seq;
             self.ready.push_back(waiting.id);
         }
+    }
+
+    /// What is read from a channel; `None` if it is not open.
+    pub(crate) fn channel_reader(&self, channel: Ref) -> Option<SchemaId> {
+        self.mailbox.channels().and_then(|channels| channels.reader(channel))
     }
 
     /// The answer of a call, or of a question to the runtime, has arrived. Whether anyone waited for it.
@@ -37,7 +47,7 @@ impl Port {
         let reference = envelope.reference;
         let Envelope { class, from, reference: _, schema, trace, payload, attachments, to: _, epoch: _ } = envelope;
         *call = Call::Answered(Message { seq: 0, class, from, reference, schema, trace, payload, attachments });
-        if callee != from && callee != self.pid {
+        if callee != from && callee != self.pid && callee.serial != Serial(0) {
             self.push(Action::CloseCall(callee, reference));
         }
         self.wake_reference(reference);
@@ -56,6 +66,27 @@ impl Port {
         *call = Call::Failed(bytes);
         self.wake_reference(reference);
         true
+    }
+
+    /// Whether a call to a process of that node, or from one, is open.
+    pub(crate) fn has_calls_with(&self, node: NodeId) -> bool {
+        self.calls.values().any(|call| matches!(call, Call::Open { callee } if callee.node == node))
+            || self.open_calls.keys().any(|(caller, _)| caller.node == node)
+    }
+
+    /// Calls to processes of that node fail.
+    pub(crate) fn fail_calls(&mut self, node: NodeId, error: &CallError) {
+        let open = |call: &Call| matches!(call, Call::Open { callee } if callee.node == node && *callee != self.pid);
+        let mut lost: Vec<Ref> = self.calls.iter().filter(|(_, call)| open(call)).map(|(r, _)| *r).collect();
+        lost.sort_unstable();
+        for reference in lost {
+            self.call_failed(reference, error);
+        }
+    }
+
+    /// Callers of that node wait no more.
+    pub(crate) fn close_calls(&mut self, node: NodeId) {
+        self.open_calls.retain(|(caller, _), ()| caller.node != node);
     }
 
     fn wake_reference(&mut self, reference: Ref) {
@@ -156,7 +187,8 @@ impl Port {
 
     /// Removes the messages that no reader accepts any more.
     pub(crate) fn sweep(&mut self, accepts: &[SchemaId], types: &dyn Types) -> Vec<Message> {
-        self.mailbox.drain_where(|m| m.class != Class::Notice && fit_any(types, accepts, m.schema).is_none())
+        let exempt = |m: &Message| matches!(m.class, Class::Notice | Class::Port);
+        self.mailbox.drain_where(|m| !exempt(m) && fit_any(types, accepts, m.schema).is_none())
     }
 
     /// Withdraws what `from` sent beyond the limit, latest first; in order of arrival.

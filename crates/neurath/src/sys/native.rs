@@ -3,6 +3,7 @@
 //! So far only [`crate::testing`] provides one.
 
 use neurath_proto::abi::{SendStatus, StartMode, TakeStatus};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
 use neurath_proto::{DecodeError, Pid, Ref};
 
@@ -42,6 +43,11 @@ pub(crate) fn take(receive: u64, wanted: &Wanted<'_>, buffer: &mut [u8]) -> Take
 pub(crate) fn give_up(_: u64, reference: Ref) {
     // Futures are dropped after their world as well.
     crate::testing::if_host(|host| host.give_up(reference));
+}
+
+pub(crate) fn close_channel(_: u64, reference: Ref) {
+    // Ports are dropped after their world as well.
+    crate::testing::if_host(|host| host.close_channel(reference));
 }
 
 pub(crate) fn accept(receive: u64, seq: u64) -> bool {
@@ -100,16 +106,8 @@ pub(crate) fn trap_exit(on: bool) {
     host("trap_exit", |host| host.trap_exit(on));
 }
 
-pub(crate) fn register(name: &str, pid: &Pid) -> Ref {
-    host("register", |host| host.register(name, *pid))
-}
-
-pub(crate) fn unregister(name: &str) -> Ref {
-    host("unregister", |host| host.unregister(name))
-}
-
-pub(crate) fn whereis(name: &str) -> Ref {
-    host("whereis", |host| host.whereis(name))
+pub(crate) fn ask(question: &Question) -> Ref {
+    host("ask", |host| host.ask(question))
 }
 
 pub(crate) fn self_pid() -> Pid {
