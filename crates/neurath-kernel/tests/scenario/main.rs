@@ -5,6 +5,7 @@ mod channels;
 mod full;
 mod lives;
 mod names;
+mod nodes;
 mod order;
 mod receives;
 mod records;
