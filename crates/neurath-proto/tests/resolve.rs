@@ -81,6 +81,15 @@ fn an_answer_flows_the_other_way() {
 }
 
 #[test]
+fn what_is_sent_through_a_port_flows_the_other_way() {
+    let ports = |value: &str| schema(&format!("struct Ping {{ pongs: SendPort<{value}> }}"));
+    assert!(Resolution::new(&ports("i64"), &ports("i32")).unwrap().is_identity());
+    let mismatch = Resolution::new(&ports("i32"), &ports("i64")).unwrap_err();
+    assert_eq!(mismatch.path, "Ping.pongs(sent)");
+    assert_eq!(mismatch.message, "`i64` cannot become `i32` without loss");
+}
+
+#[test]
 fn a_state_converts_as_a_whole() {
     let refused = |writer: &str, reader: &str| {
         let mismatch = Resolution::for_state(&schema(writer), &schema(reader)).unwrap_err();
