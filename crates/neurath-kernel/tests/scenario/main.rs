@@ -9,5 +9,6 @@ mod nodes;
 mod order;
 mod receives;
 mod records;
+mod traces;
 mod upgrades;
 mod world;
