@@ -12,6 +12,7 @@ use neurath_engine::{
     Clock, Engine, EngineConfig, EntryIndex, Host, Identity, Instance, Stop, Taken, describe, prepare,
 };
 use neurath_proto::abi::{MessageHead, ReceiveId, SendStatus, StartMode, Tag, TakeSpec};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
 use neurath_proto::{Pid, Ref};
 
@@ -69,14 +70,8 @@ impl Host for Busy {
     }
     fn demonitor(&mut self, _: Ref) {}
     fn trap_exit(&mut self, _: bool) {}
-    fn register(&mut self, _: &str, _: Pid) -> Ref {
-        Ref(1)
-    }
-    fn unregister(&mut self, _: &str) -> Ref {
-        Ref(1)
-    }
-    fn whereis(&mut self, _: &str) -> Ref {
-        Ref(1)
+    fn ask(&mut self, _: Question) -> Ref {
+        Ref::NONE
     }
     fn self_pid(&self) -> Pid {
         SELF

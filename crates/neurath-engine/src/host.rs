@@ -4,6 +4,7 @@
 //! by whoever owns it, at the safe point.
 
 use neurath_proto::abi::{MessageHead, ReceiveId, SendStatus, Tag, TakeSpec};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
 use neurath_proto::{Pid, Ref};
 
@@ -62,12 +63,8 @@ pub trait Host: Send + 'static {
     fn demonitor(&mut self, monitor: Ref);
     /// Whether exits of linked processes arrive as messages.
     fn trap_exit(&mut self, on: bool);
-    /// Gives a process a name; the answer comes under the ref.
-    fn register(&mut self, name: &str, pid: Pid) -> Ref;
-    /// Takes a name away; the answer comes under the ref.
-    fn unregister(&mut self, name: &str) -> Ref;
-    /// Asks for a name; the answer comes under the ref.
-    fn whereis(&mut self, name: &str) -> Ref;
+    /// Asks a node something; the answer comes under the ref. No ref: the outbox is full.
+    fn ask(&mut self, question: Question) -> Ref;
     /// The guest's own pid.
     fn self_pid(&self) -> Pid;
     /// Offers the state to the newest code of the entry.
@@ -177,13 +174,7 @@ impl Host for NoHost {
     fn trap_exit(&mut self, _: bool) {
         match *self {}
     }
-    fn register(&mut self, _: &str, _: Pid) -> Ref {
-        match *self {}
-    }
-    fn unregister(&mut self, _: &str) -> Ref {
-        match *self {}
-    }
-    fn whereis(&mut self, _: &str) -> Ref {
+    fn ask(&mut self, _: Question) -> Ref {
         match *self {}
     }
     fn self_pid(&self) -> Pid {

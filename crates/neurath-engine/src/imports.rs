@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use neurath_proto::abi::{IMPORT_MODULE, MessageHead, Tag, TakeSpec, TakeStatus, poll_bits, spawn_flags, take_flags};
 use neurath_proto::abi::{ReceiveId, SendStatus};
 use neurath_proto::envelope::Class;
-use neurath_proto::{Pid, Ref};
+use neurath_proto::{Pid, Ref, data};
 use wasmparser::ValType::{self, I32, I64};
 use wasmtime::{Caller, Linker};
 
@@ -55,9 +55,7 @@ pub(crate) const IMPORTS: &[Import] = &[
     import("monitor", &[I32], &[I64]),
     import("demonitor", &[I64], &[]),
     import("trap_exit", &[I32], &[]),
-    import("register", &[I32, I32, I32], &[I64]),
-    import("unregister", &[I32, I32], &[I64]),
-    import("whereis", &[I32, I32], &[I64]),
+    import("ask", &[I32, I32], &[I64]),
     import("self_pid", &[I32], &[]),
     import("become_latest", &[I32, I32, I32, I32, I32], &[I64]),
     import("log", &[I32, I32, I32], &[]),
@@ -134,7 +132,7 @@ pub(crate) fn define<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result
         call(&mut c, "reference", |_, host| Ok(host.reference().0))
     })?;
     define_processes(linker)?;
-    define_names(linker)?;
+    define_questions(linker)?;
     define_texts(linker)
 }
 
@@ -210,19 +208,15 @@ fn define_processes<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result<
     Ok(())
 }
 
-fn define_names<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result<()> {
+fn define_questions<H: Host>(linker: &mut Linker<State<H>>) -> wasmtime::Result<()> {
     let m = IMPORT_MODULE;
-    linker.func_wrap(m, "register", |mut c: Caller<'_, State<H>>, name: u32, len: u32, of: u32| {
-        call(&mut c, "register", |memory, host| {
-            let of = pid(memory, "register", of)?;
-            Ok(host.register(name_text(memory, "register", name, len)?, of).0)
+    linker.func_wrap(m, "ask", |mut c: Caller<'_, State<H>>, ptr: u32, len: u32| {
+        call(&mut c, "ask", |memory, host| {
+            let question = data::decode(bytes(memory, "ask", ptr, len)?);
+            let question =
+                question.map_err(|error| Fault::trap(format!("neurath.ask: these bytes are no question: {error}")))?;
+            Ok(host.ask(question).0)
         })
-    })?;
-    linker.func_wrap(m, "unregister", |mut c: Caller<'_, State<H>>, name: u32, len: u32| {
-        call(&mut c, "unregister", |memory, host| Ok(host.unregister(name_text(memory, "unregister", name, len)?).0))
-    })?;
-    linker.func_wrap(m, "whereis", |mut c: Caller<'_, State<H>>, name: u32, len: u32| {
-        call(&mut c, "whereis", |memory, host| Ok(host.whereis(name_text(memory, "whereis", name, len)?).0))
     })?;
     linker.func_wrap(
         m,

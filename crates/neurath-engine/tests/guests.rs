@@ -74,9 +74,12 @@ fn every_import_hands_the_host_what_the_guest_meant() {
         ("(i32.wrap_i64 (call $monitor (i32.const 0)))".into(), "monitor 44", 6),
         ("(call $demonitor (i64.const 3)) (i32.const 0)".into(), "demonitor 3", 0),
         ("(call $trap_exit (i32.const 1)) (i32.const 0)".into(), "trap_exit true", 0),
-        (format!("(i32.wrap_i64 (call $register {text} (i32.const 0)))"), "register a name 44", 1),
-        (format!("(i32.wrap_i64 (call $unregister {text}))"), "unregister a name", 2),
-        (format!("(i32.wrap_i64 (call $whereis {text}))"), "whereis a name", 3),
+        (
+            "(i32.store8 (i32.const 100) (i32.const 5)) (i32.wrap_i64 (call $ask (i32.const 100) (i32.const 1)))"
+                .into(),
+            "ask Nodes",
+            3,
+        ),
         (
             format!("(i32.wrap_i64 (call $become_latest {text} (i32.const 5) (i32.const 100) (i32.const 1)))"),
             "become_latest a name 5 [97]",
@@ -147,10 +150,7 @@ fn pointers_outside_of_the_memory_end_the_guest_by_name() {
             ("link", format!("(call $link {p})")),
             ("unlink", format!("(call $unlink {p})")),
             ("monitor", format!("(drop (call $monitor {p}))")),
-            ("register", format!("(drop (call $register {p} {len} {good}))")),
-            ("register", format!("(drop (call $register {good} {len} {p}))")),
-            ("unregister", format!("(drop (call $unregister {p} {len}))")),
-            ("whereis", format!("(drop (call $whereis {p} {len}))")),
+            ("ask", format!("(drop (call $ask {p} {len}))")),
             ("self_pid", format!("(call $self_pid {p})")),
             ("become_latest", format!("(drop (call $become_latest {p} {len} {good} {good} {good}))")),
             ("become_latest", format!("(drop (call $become_latest {good} {len} {good} {p} {len}))")),
@@ -193,10 +193,14 @@ fn values_that_mean_nothing_end_the_guest_by_name() {
         ),
         ("(drop (call $take (i64.const 0) (i32.const 200) (i32.const 400) (i32.const 55)))", "55 is no valid capacity"),
         (
-            "(i32.store8 (i32.const 100) (i32.const 255)) (drop (call $whereis (i32.const 100) (i32.const 6)))",
+            "(i32.store8 (i32.const 100) (i32.const 255)) (drop (call $become_latest (i32.const 100) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0)))",
             "a name is not UTF-8",
         ),
-        ("(drop (call $whereis (i32.const 100) (i32.const 1025)))", "1025 bytes are more than the 1024"),
+        (
+            "(drop (call $become_latest (i32.const 100) (i32.const 1025) (i32.const 0) (i32.const 0) (i32.const 0)))",
+            "1025 bytes are more than the 1024",
+        ),
+        ("(drop (call $ask (i32.const 100) (i32.const 6)))", "neurath.ask: these bytes are no question"),
         ("(call $exit (i32.const 66) (i32.const 0) (i32.const 0))", "declare its schema first"),
     ];
     for (code, expected) in cases {

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::{Envelope, SchemaId};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{Pid, Ref};
@@ -51,12 +52,8 @@ pub enum Action {
     Exit(Pid, ExitReason),
     /// End a process.
     Kill(Pid),
-    /// Give a process a name, and answer under the ref.
-    Register(String, Pid, Ref),
-    /// Free a name, and answer under the ref.
-    Unregister(String, Ref),
-    /// Look a name up, and answer under the ref.
-    Whereis(String, Ref),
+    /// Ask a node something; the answer goes under the ref.
+    Ask(Question, Ref),
     /// A call that was given up: its callee need not remember it.
     CloseCall(Pid, Ref),
     /// Whether exits of linked processes come as messages.

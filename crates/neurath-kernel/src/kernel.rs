@@ -7,13 +7,14 @@
 //! (if the poll failed) not at all.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use neurath_proto::abi::ReceiveId;
+use neurath_proto::cluster::{Answer, NodeDown, NodeInfo, NodeUp, Question};
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::notice::{Down, Exit, NameAnswer, NotDelivered};
@@ -27,7 +28,7 @@ use crate::port::{Port, PortLimits, Serials, down_error};
 use crate::process::{
     Becoming, Counts, Hold, Process, ProcessRecord, Program, Stage, Standing, UpgradeId, UpgradeOrder,
 };
-use crate::signal::{NameRequest, Signal};
+use crate::signal::{NameRequest, Signal, SpawnRequest, node_itself};
 use crate::timers::{TimerKey, Timers};
 use crate::types::{Types, fit_any};
 
@@ -35,10 +36,12 @@ pub use listing::{ProcessInfo, Refusal};
 
 mod actions;
 mod ends;
+mod groups;
 mod listing;
 mod messages;
 mod moving;
 mod names;
+mod nodes;
 mod pressure;
 mod routing;
 mod turns;
@@ -65,6 +68,8 @@ pub struct KernelConfig {
     pub processes: u32,
     /// Names that the registrar keeps.
     pub names: u32,
+    /// Members of groups, of all nodes, that the registrar keeps.
+    pub group_members: u32,
     /// Refused and undeliverable messages that are remembered.
     pub refusals: usize,
     /// Ordinary turns between two upgrades, so that a mass upgrade is no pause for the others.
@@ -77,6 +82,7 @@ impl Default for KernelConfig {
             port: PortLimits::default(),
             processes: 1 << 20,
             names: 1 << 16,
+            group_members: 1 << 20,
             refusals: 256,
             turns_between_upgrades: 4,
         }
@@ -90,8 +96,12 @@ pub struct WellKnown {
     pub down: SchemaId,
     /// [`Exit`]
     pub exit: SchemaId,
-    /// [`NameAnswer`]
-    pub name_answer: SchemaId,
+    /// [`Answer`]
+    pub answer: SchemaId,
+    /// [`NodeUp`]
+    pub node_up: SchemaId,
+    /// [`NodeDown`]
+    pub node_down: SchemaId,
     /// [`NotDelivered`]
     pub not_delivered: SchemaId,
 }
@@ -176,6 +186,8 @@ pub enum Effect {
     ToShard(u32, Signal),
     /// For another node.
     ToNode(NodeId, Signal),
+    /// Another node wants a process started: find its code, then [`Kernel::spawn_for`] or [`Kernel::refuse_spawn`].
+    Spawn(SpawnRequest),
     /// For someone outside who was given a pid.
     ToExternal(Pid, Signal),
     /// A process has ended: its instance can go.
@@ -228,6 +240,12 @@ pub struct Kernel {
     send_timers: IdMap<(Serial, Ref), TimerKey>,
     effects: VecDeque<Effect>,
     names: BTreeMap<String, Pid>,
+    groups: groups::Groups,
+    nodes: BTreeMap<NodeId, nodes::Peer>,
+    /// Who is told of every node that comes and goes.
+    node_watchers: BTreeSet<Pid>,
+    /// What people call this node.
+    name: String,
     refusals: VecDeque<Refusal>,
     refused: u64,
     undeliverable: u64,
@@ -261,6 +279,10 @@ impl Kernel {
             send_timers: IdMap::default(),
             effects: VecDeque::new(),
             names: BTreeMap::new(),
+            groups: groups::Groups::default(),
+            nodes: BTreeMap::new(),
+            node_watchers: BTreeSet::new(),
+            name: String::new(),
             refusals: VecDeque::new(),
             refused: 0,
             undeliverable: 0,
@@ -271,6 +293,11 @@ impl Kernel {
     /// Where it is.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// What people call this node.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = name.to_string();
     }
 
     /// Records every input from now on.
@@ -410,7 +437,7 @@ impl Kernel {
         if let Some(recorder) = &mut self.recorder {
             recorder(self.now, &signal);
         }
-        match routing::target(&signal) {
+        match signal.receiver() {
             Some(to) if self.by_serial.contains_key(&to.serial) && to.node == self.place.node => {
                 self.handle(to, signal)
             }

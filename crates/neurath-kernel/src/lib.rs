@@ -10,6 +10,7 @@ pub mod action;
 mod hash;
 pub mod kernel;
 pub mod mailbox;
+pub mod membership;
 pub mod plan;
 pub mod port;
 pub mod process;
@@ -21,10 +22,12 @@ pub mod types;
 pub use hash::{IdHasher, IdMap, IdSet};
 pub use kernel::{Effect, Kernel, KernelConfig, Outcome, Place, Slot, Turn, WellKnown, Work};
 pub use mailbox::{Mailbox, Message};
+pub use membership::{Membership, MembershipConfig, MembershipEffect};
 pub use port::{Found, Look, Port, PortLimits, Serials};
 pub use process::{
     Body, CodeId, Counts, Hold, ProcessRecord, Program, ProgramEntry, Standing, UpgradeId, UpgradeOrder,
 };
+pub use session::message::Message as NodeMessage;
 pub use session::{Session, SessionConfig, SessionEffect};
-pub use signal::{NameRequest, Signal};
+pub use signal::{NameRequest, Signal, SpawnRequest, node_itself};
 pub use types::{Fit, Types};

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use neurath_proto::abi::{ReceiveId, SendStatus, take_flags};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::reason::{CallError, ExitReason};
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 use crate::action::Action;
 use crate::hash::IdMap;
 use crate::mailbox::{Mailbox, Message};
+use crate::signal::node_itself;
 use crate::types::{Fit, Types, fit_any};
 
 pub use record::{CallRecord, PortRecord, WaitingRecord};
@@ -318,11 +320,37 @@ impl Port {
         Ok(reference)
     }
 
-    /// Asks for something whose answer comes under a fresh ref.
-    pub fn ask(&mut self, action: impl FnOnce(Ref) -> Action) -> Ref {
+    /// Asks a node something; the answer, if there is one, comes under the ref. No ref: the outbox has no room for it.
+    pub fn ask(&mut self, question: Question) -> Ref {
+        let bytes = match &question {
+            Question::Spawn { entry, arguments, .. } => entry.len() + arguments.len(),
+            Question::Register { name, .. } | Question::Unregister { name, .. } | Question::Whereis { name, .. } => {
+                name.len()
+            }
+            Question::Join { group } | Question::Leave { group } | Question::Members { group } => group.len(),
+            _ => 0,
+        };
+        if self.room_for(bytes).is_err() {
+            return Ref::NONE;
+        }
+        self.outbox_bytes += bytes as u64;
         let reference = self.reference();
-        self.open_call(reference, self.pid);
-        self.push(action(reference));
+        let asked = match &question {
+            Question::Spawn { node, .. }
+            | Question::Register { node, .. }
+            | Question::Unregister { node, .. }
+            | Question::Whereis { node, .. }
+            | Question::Ping { node } => Some(*node),
+            Question::Nodes {} | Question::Join { .. } | Question::Leave { .. } | Question::Members { .. } => {
+                Some(self.pid.node)
+            }
+            Question::MonitorNode { .. } | Question::DemonitorNode { .. } | Question::WatchNodes { .. } => None,
+        };
+        if let Some(node) = asked {
+            let callee = if node == self.pid.node { self.pid } else { node_itself(node) };
+            self.open_call(reference, callee);
+        }
+        self.push(Action::Ask(question, reference));
         reference
     }
 

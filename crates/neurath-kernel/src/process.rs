@@ -10,7 +10,7 @@ use core::fmt;
 
 use neurath_proto::envelope::SchemaId;
 use neurath_proto::reason::ExitReason;
-use neurath_proto::{Pid, Ref};
+use neurath_proto::{NodeId, Pid, Ref};
 
 use crate::port::{Port, PortRecord};
 use crate::signal::Signal;
@@ -26,6 +26,8 @@ pub struct Program {
     pub code: CodeId,
     /// `name@version`, for people.
     pub name: String,
+    /// BLAKE3 of the module: what other nodes know it by.
+    pub artifact: [u8; 32],
     /// What can be started in it.
     pub entries: Vec<ProgramEntry>,
     /// What the driver needs to run it. It lives as long as any process that runs it.
@@ -161,6 +163,15 @@ pub(crate) struct Becoming {
     pub(crate) state: Vec<u8>,
 }
 
+/// Messages to one process elsewhere that are not known to have found room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Debt {
+    /// All of them.
+    pub(crate) sent: u32,
+    /// Those among them that the question which is under way covers.
+    pub(crate) asked: u32,
+}
+
 /// Where a process is in its life.
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -186,13 +197,16 @@ pub(crate) struct Process {
     pub(crate) links: BTreeSet<Pid>,
     pub(crate) watchers: BTreeSet<(Pid, Ref)>,
     pub(crate) watching: BTreeMap<Ref, Pid>,
-    pub(crate) names: Vec<String>,
+    /// With the node whose registrar keeps each.
+    pub(crate) names: Vec<(NodeId, String)>,
+    /// The groups that it is a member of.
+    pub(crate) groups: Vec<String>,
     /// Senders that wait for this mailbox to drain.
     pub(crate) waiters: BTreeSet<Pid>,
     /// Mailboxes that this one waits for.
     pub(crate) blocked_on: Vec<Pid>,
-    /// Messages sent to other shards since it was last known that they had room.
-    pub(crate) unsettled: u32,
+    /// What it sent to each process of other shards and nodes since that was last known to have room.
+    pub(crate) debts: BTreeMap<Pid, Debt>,
     /// What came while the port was away.
     pub(crate) deferred: Vec<Signal>,
     pub(crate) killed: Option<ExitReason>,
@@ -229,9 +243,10 @@ impl Process {
             watchers: BTreeSet::new(),
             watching: BTreeMap::new(),
             names: Vec::new(),
+            groups: Vec::new(),
             waiters: BTreeSet::new(),
             blocked_on: Vec::new(),
-            unsettled: 0,
+            debts: BTreeMap::new(),
             deferred: Vec::new(),
             killed: None,
             upgrade: None,
@@ -244,6 +259,19 @@ impl Process {
 
     pub(crate) fn accepts(&self) -> Option<&[SchemaId]> {
         self.program.entries[self.entry as usize].accepts.as_deref()
+    }
+
+    /// Whether anything of it is with that node.
+    pub(crate) fn is_tied_to(&self, node: NodeId) -> bool {
+        let of = |pid: &Pid| pid.node == node;
+        self.links.iter().any(of)
+            || self.watchers.iter().any(|(pid, _)| of(pid))
+            || self.watching.values().any(of)
+            || self.waiters.iter().any(of)
+            || self.blocked_on.iter().any(of)
+            || self.debts.keys().any(of)
+            || self.names.iter().any(|(registrar, _)| *registrar == node)
+            || self.port.as_ref().is_none_or(|port| port.has_calls_with(node))
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -280,8 +308,10 @@ pub struct ProcessRecord {
     pub watchers: Vec<(Pid, Ref)>,
     /// Whom it watches.
     pub watching: Vec<(Ref, Pid)>,
-    /// Its names.
-    pub names: Vec<String>,
+    /// Its names, with the node whose registrar keeps each.
+    pub names: Vec<(NodeId, String)>,
+    /// The groups that it is a member of.
+    pub groups: Vec<String>,
     /// Senders that wait for its mailbox.
     pub waiters: Vec<Pid>,
     /// Its own timers: remaining nanoseconds and what is sent then.

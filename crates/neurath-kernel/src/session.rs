@@ -33,6 +33,7 @@ pub use types::{
 
 mod connections;
 mod incoming;
+pub mod message;
 mod outgoing;
 mod types;
 pub mod wire;
@@ -112,15 +113,42 @@ impl Session {
     /// # Errors
     /// It is too long, or senders went on long after [`SessionEffect::Full`].
     pub fn send(&mut self, now: u64, from: Pid, bytes: Vec<u8>) -> Result<(), SendError> {
+        self.queue(now, from, bytes)?;
+        self.act();
+        Ok(())
+    }
+
+    /// As [`Session::send`], and it goes out with the next [`Session::advance`]: what is queued until then goes out
+    /// together.
+    ///
+    /// # Errors
+    /// As those of [`Session::send`].
+    pub fn queue(&mut self, now: u64, from: Pid, bytes: Vec<u8>) -> Result<(), SendError> {
         self.tick(now);
-        if self.outgoing.push(from, bytes)? {
+        let filled = self.outgoing.push(from, bytes)?;
+        self.queued(filled);
+        Ok(())
+    }
+
+    /// As [`Session::queue`], for what the nodes themselves say: it overtakes whatever has not begun to go out, and is
+    /// overtaken by nothing that is queued later. At most one part.
+    ///
+    /// # Errors
+    /// As those of [`Session::send`].
+    pub fn queue_first(&mut self, now: u64, bytes: Vec<u8>) -> Result<(), SendError> {
+        self.tick(now);
+        let filled = self.outgoing.push_first(bytes)?;
+        self.queued(filled);
+        Ok(())
+    }
+
+    fn queued(&mut self, filled: bool) {
+        if filled {
             self.effects.push_back(SessionEffect::Full);
         }
         if self.open.is_none() && self.wanted_until.is_none() {
             self.wanted_until = Some(self.now.saturating_add(self.config.grace_ns));
         }
-        self.act();
-        Ok(())
     }
 
     /// A delivered message has found its place: the peer may send as much again.

@@ -1,13 +1,15 @@
-//! What kernels tell each other: between two shards of a node and, later, between nodes.
+//! What kernels tell each other: between two shards of a node, and between nodes.
 //!
 //! Invariant: signals between the same two places are handled in the order in which they were sent, so an
 //! exit never overtakes a message.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use neurath_proto::envelope::Envelope;
+use neurath_proto::id::{Incarnation, Serial};
 use neurath_proto::reason::{CallError, ExitReason};
-use neurath_proto::{Pid, Ref};
+use neurath_proto::{NodeId, Pid, Ref};
 
 /// One signal. `to` is the process that it concerns; its shard handles it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +170,8 @@ pub enum Signal {
         to: Pid,
         /// The name.
         name: String,
+        /// The node whose registrar it is.
+        registrar: NodeId,
         /// Who wanted it.
         from: Pid,
         /// The answer goes under this ref.
@@ -179,6 +183,8 @@ pub enum Signal {
         to: Pid,
         /// The name.
         name: String,
+        /// The node whose registrar it is.
+        registrar: NodeId,
     },
     /// A process has ended, or never was: its name is free.
     NameGone {
@@ -187,6 +193,172 @@ pub enum Signal {
         /// Whose it was.
         pid: Pid,
     },
+    /// Start a process on another node; its driver finds the code.
+    Spawn(SpawnRequest),
+    /// What came of it.
+    Spawned {
+        /// Who asked.
+        to: Pid,
+        /// The new process; without one, serial 0 of the node that was asked.
+        from: Pid,
+        /// The question's ref.
+        reference: Ref,
+        /// Whether it was linked at birth.
+        link: bool,
+        /// The ref under which the asker watches it from birth, if it does.
+        monitor: Ref,
+        /// Why there is none.
+        result: Result<(), String>,
+    },
+    /// Is the node there?
+    Ping {
+        /// The node, as its serial 0.
+        to: Pid,
+        /// Who asks; nobody if it has the serial 0.
+        from: Pid,
+        /// The answer goes under this ref.
+        reference: Ref,
+    },
+    /// A process is a member of a group from now on; handled by the registrar, which tells those of other nodes.
+    Join {
+        /// The group.
+        group: String,
+        /// The member.
+        pid: Pid,
+        /// Its question's ref; none between nodes.
+        reference: Ref,
+    },
+    /// It is none any more.
+    Leave {
+        /// The group.
+        group: String,
+        /// The member that was.
+        pid: Pid,
+        /// Its question's ref, if it asked.
+        reference: Ref,
+    },
+    /// Who is a member? For the registrar.
+    Members {
+        /// The group.
+        group: String,
+        /// Who asks.
+        from: Pid,
+        /// The answer goes under this ref.
+        reference: Ref,
+    },
+    /// The association with a node has ended: what ties the process to it is cut. Never leaves its shard.
+    Disconnected {
+        /// The process.
+        to: Pid,
+        /// The node.
+        node: NodeId,
+    },
+}
+
+/// A process wanted on another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpawnRequest {
+    /// The node, as its serial 0.
+    pub to: Pid,
+    /// Who asks: the parent.
+    pub from: Pid,
+    /// The answer goes under this ref.
+    pub reference: Ref,
+    /// BLAKE3 of the module.
+    pub artifact: [u8; 32],
+    /// `name@version` of it.
+    pub program: String,
+    /// The entry.
+    pub entry: String,
+    /// Encoded arguments.
+    pub arguments: Vec<u8>,
+    /// Link it to the asker at birth.
+    pub link: bool,
+    /// Let the asker watch it under this ref, from birth.
+    pub monitor: Ref,
+}
+
+/// Everything of a node that is not one of its processes.
+pub fn node_itself(node: NodeId) -> Pid {
+    Pid::new(node, Incarnation(0), Serial(0))
+}
+
+impl Signal {
+    /// The process that it concerns, or the node itself; what is for the registrar concerns none.
+    pub fn receiver(&self) -> Option<Pid> {
+        match self {
+            Self::Message(envelope) | Self::TimerFired { envelope, .. } => Some(envelope.to),
+            Self::CallFailed { to, .. }
+            | Self::CloseCall { to, .. }
+            | Self::Link { to, .. }
+            | Self::Unlink { to, .. }
+            | Self::Exit { to, .. }
+            | Self::Kill { to, .. }
+            | Self::Monitor { to, .. }
+            | Self::Demonitor { to, .. }
+            | Self::Down { to, .. }
+            | Self::Settle { to, .. }
+            | Self::Full { to, .. }
+            | Self::Drained { to, .. }
+            | Self::Probe { to, .. }
+            | Self::Withdraw { to, .. }
+            | Self::NotDelivered { to, .. }
+            | Self::Named { to, .. }
+            | Self::Unnamed { to, .. }
+            | Self::Spawned { to, .. }
+            | Self::Ping { to, .. }
+            | Self::Disconnected { to, .. } => Some(*to),
+            Self::Spawn(request) => Some(request.to),
+            Self::Name { .. }
+            | Self::NameGone { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Members { .. } => None,
+        }
+    }
+
+    /// Whether node `from` may say this to node `to`: it speaks for its own processes, and to the other's.
+    pub fn is_between(&self, from: NodeId, to: NodeId) -> bool {
+        let said = match self {
+            Self::Kill { by, .. } => by.is_some_and(|by| by.node == from),
+            Self::Named { registrar, .. } | Self::Unnamed { registrar, .. } => *registrar == from,
+            Self::Disconnected { .. } => false,
+            other => other.sender().is_none_or(|sender| sender.node == from),
+        };
+        said && self.receiver().is_none_or(|receiver| receiver.node == to)
+    }
+
+    /// The process in whose name it is said: signals of one sender to one node keep their order. `None`: the node
+    /// itself.
+    pub fn sender(&self) -> Option<Pid> {
+        match self {
+            Self::Message(envelope) | Self::TimerFired { envelope, .. } => Some(envelope.from),
+            Self::CloseCall { from, .. }
+            | Self::Link { from, .. }
+            | Self::Unlink { from, .. }
+            | Self::Exit { from, .. }
+            | Self::Monitor { from, .. }
+            | Self::Demonitor { from, .. }
+            | Self::Down { from, .. }
+            | Self::Settle { from, .. }
+            | Self::Withdraw { from, .. }
+            | Self::Name { from, .. }
+            | Self::Spawned { from, .. }
+            | Self::Ping { from, .. }
+            | Self::Members { from, .. } => Some(*from),
+            Self::Kill { by, .. } => *by,
+            Self::Spawn(request) => Some(request.from),
+            Self::Full { target, .. } | Self::Drained { target, .. } | Self::NotDelivered { target, .. } => {
+                Some(*target)
+            }
+            Self::NameGone { pid, .. } | Self::Join { pid, .. } | Self::Leave { pid, .. } => Some(*pid),
+            Self::CallFailed { .. }
+            | Self::Probe { .. }
+            | Self::Named { .. }
+            | Self::Unnamed { .. }
+            | Self::Disconnected { .. } => None,
+        }
+    }
 }
 
 /// What is wanted of the registrar.

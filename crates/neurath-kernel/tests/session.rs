@@ -237,7 +237,7 @@ fn after_the_grace_time_each_side_ends_it_once_and_sending_again_opens_a_higher_
     assert!(pair.ended.iter().all(Vec::is_empty));
     pair.pass(4);
     let lost = [(1, "lost"), (2, "too")].map(|(serial, text)| Unconfirmed {
-        from: pid(serial),
+        from: Some(pid(serial)),
         bytes: text.into(),
         maybe_delivered: false,
     });
@@ -573,4 +573,24 @@ fn a_peer_that_takes_shorter_messages_is_not_sent_longer_ones() {
     assert_eq!(refused, Some((1, 1_000)));
     assert_eq!(session.info().held_messages, 1);
     assert!(matches!(session.send(0, pid(1), vec![3; 1_001]), Err(SendError::TooLong { limit_bytes: 1_000, .. })));
+}
+
+#[test]
+fn what_a_node_says_itself_goes_before_all_that_has_not_begun() {
+    let mut pair = Pair::new(SessionConfig::default());
+    pair.sessions[0].queue(0, pid(1), vec![1]).unwrap();
+    pair.sessions[0].queue(0, pid(2), vec![2; 3 * PART_BYTES_MAX]).unwrap();
+    for text in [vec![3], vec![4]] {
+        pair.sessions[0].queue_first(0, text).unwrap();
+    }
+    pair.sessions[0].queue(0, pid(3), vec![5]).unwrap();
+    assert!(pair.sessions[0].poll_effect().is_none(), "nothing goes out before it is let");
+    pair.sessions[0].advance(0);
+    pair.settle();
+    let order: Vec<u8> = pair.delivered[1].iter().map(|message| message[0]).collect();
+    assert_eq!(order[..2], [3, 4]);
+    assert_eq!(order.len(), 5);
+    let long = vec![0; PART_BYTES_MAX + 1];
+    let limit_bytes = PART_BYTES_MAX as u32;
+    assert_eq!(pair.sessions[0].queue_first(0, long.clone()), Err(SendError::TooLong { bytes: long, limit_bytes }));
 }

@@ -146,7 +146,7 @@ pub(crate) fn check_signature(signature: &Signature, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// `spawn`, `spawn_link` and `spawn_monitor` of `Self`.
+/// `spawn`, `spawn_link`, `spawn_monitor` and `spawn_on` of `Self`.
 pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &TokenStream) -> TokenStream {
     let declared = parameters.declared();
     let tuple = parameters.tuple();
@@ -155,6 +155,10 @@ pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &
     let monitor = format!(
         "Starts a process `{name}` that is watched before it runs; the ref is that of the `Down` that will come."
     );
+    let on = format!("Starts a process `{name}` on another node, which gets the module first if it lacks it.");
+    // An argument may be called so too.
+    let node = Ident::new("node", Span::mixed_site());
+    let on_declared = quote!(#node: ::neurath::NodeId, #declared);
     quote! {
         #[doc = #spawn]
         #[allow(clippy::too_many_arguments)]
@@ -172,6 +176,12 @@ pub(crate) fn spawn_functions(parameters: &Parameters, name: &str, visibility: &
         #[allow(clippy::too_many_arguments)]
         #visibility fn spawn_monitor(#declared) -> (::neurath::Pid, ::neurath::Ref) {
             ::neurath::__private::spawn::<Self>(&#tuple, ::neurath::__private::MONITOR)
+        }
+
+        #[doc = #on]
+        #[allow(clippy::too_many_arguments)]
+        #visibility fn spawn_on(#on_declared) -> ::neurath::SpawnOn<Self> {
+            ::neurath::spawn_on::<Self>(#node, #tuple)
         }
     }
 }

@@ -193,7 +193,7 @@ impl Catalog {
         let tags = TagTable::new();
         let loaded =
             Arc::new(Loaded { code, name: name.clone(), hash, manifest, module, tags, types, logs, clock, secret });
-        let program = Arc::new(Program { code, name, entries, body: Body(loaded) });
+        let program = Arc::new(Program { code, name, artifact: hash, entries, body: Body(loaded) });
         inner.loaded.retain(|_, program| program.strong_count() > 0);
         inner.loaded.insert(hash, Arc::downgrade(&program));
         Ok(program)

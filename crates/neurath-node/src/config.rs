@@ -6,6 +6,7 @@ use std::time::Duration;
 use neurath_kernel::KernelConfig;
 
 pub use crate::bodies::Hibernation;
+pub use crate::cluster::ClusterConfig;
 
 /// Everything that can be set. Only the path has no default.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct NodeConfig {
     pub upgrade_patience: Duration,
     /// Guests of one shard that may keep a thread because they do not come to a safe point.
     pub detached_max: usize,
+    /// How it speaks to other nodes, if it does.
+    pub cluster: Option<ClusterConfig>,
     /// Tells Linux's `perf` the names of guests' functions.
     pub perf_map: bool,
     /// Lines of log that are kept.
@@ -44,6 +47,7 @@ impl NodeConfig {
             upgrade_time: Duration::from_secs(5),
             upgrade_patience: Duration::from_secs(10),
             detached_max: 64,
+            cluster: None,
             perf_map: false,
             log_lines: 10_000,
         }

@@ -12,6 +12,7 @@ use neurath_engine::{Clock, Host, Stop, Taken};
 use neurath_kernel::action::Action;
 use neurath_kernel::{Fit, Found, Look, Message, Port, Types as _};
 use neurath_proto::abi::{MessageHead, ReceiveId, SendStatus, Tag, TakeSpec, take_flags};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::{Class, Payload, SchemaId};
 use neurath_proto::notice::Down;
 use neurath_proto::reason::ExitReason;
@@ -444,16 +445,8 @@ impl Host for Guest {
         self.request(Action::TrapExit(on));
     }
 
-    fn register(&mut self, name: &str, pid: Pid) -> Ref {
-        self.ask_name(name, |name, reference| Action::Register(name, pid, reference))
-    }
-
-    fn unregister(&mut self, name: &str) -> Ref {
-        self.ask_name(name, Action::Unregister)
-    }
-
-    fn whereis(&mut self, name: &str) -> Ref {
-        self.ask_name(name, Action::Whereis)
+    fn ask(&mut self, question: Question) -> Ref {
+        self.acting().map_or(Ref::NONE, |port| port.ask(question))
     }
 
     fn self_pid(&self) -> Pid {
@@ -544,11 +537,6 @@ impl Guest {
     fn request(&mut self, action: Action) -> SendStatus {
         let queued = self.acting().is_some_and(|port| port.request(action));
         if queued { SendStatus::Queued } else { SendStatus::OutboxFull }
-    }
-
-    fn ask_name(&mut self, name: &str, action: impl FnOnce(String, Ref) -> Action) -> Ref {
-        let name = shortened(name).to_owned();
-        self.acting().map_or(Ref::NONE, |port| port.ask(|reference| action(name, reference)))
     }
 }
 

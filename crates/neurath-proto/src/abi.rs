@@ -47,8 +47,7 @@
 //! | `monitor` | `(to) -> i64` | a ref; a `Down` with it comes once |
 //! | `demonitor` | `(ref: i64)` | also removes a `Down` that has already arrived |
 //! | `trap_exit` | `(on)` | exits of linked processes arrive as messages |
-//! | `register` | `(name, len, pid) -> i64` | a ref under which the answer comes |
-//! | `unregister`, `whereis` | `(name, len) -> i64` | likewise |
+//! | `ask` | `(ptr, len) -> i64` | ask a node an encoded [`Question`](crate::cluster::Question); the ref of its answer, 0 if the outbox is full |
 //! | `self_pid` | `(out)` | |
 //! | `become_latest` | `(name, name_len, tag, ptr, len) -> i64` | offer the state to the newest code; a refusal, if one comes, is a failed call or a `()` under this ref |
 //! | `log` | `(level, ptr, len)` | level 1 error … 5 trace |

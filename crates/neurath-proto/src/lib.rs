@@ -11,6 +11,7 @@ extern crate self as neurath_proto;
 extern crate std;
 
 pub mod abi;
+pub mod cluster;
 pub mod data;
 pub mod envelope;
 pub mod frame;

@@ -259,7 +259,7 @@ impl Checker {
         for given_back in unconfirmed {
             let MessageId(id) = read(&given_back.bytes)?;
             let fate = self.fates.get_mut(id as usize).ok_or("what was never sent is given back")?;
-            if given_back.from.serial.0 != u64::from(fate.letter.sender) {
+            if given_back.from.map(|from| from.serial.0) != Some(u64::from(fate.letter.sender)) {
                 return Err(format!("{side:?}: message {id} is given back to another than its sender"));
             }
             if fate.letter.side != side || fate.epoch != epoch {

@@ -42,6 +42,7 @@
 //! | send | [`send`], [`cast`], [`call`], [`ask`], [`ReplyTo`], [`send_after`] |
 //! | start and end processes | `NAME::spawn`, [`exit`], [`exit_process`], [`kill`], [`link`], [`monitor`] |
 //! | change code | [`become_latest!`], [`macro@converter`] |
+//! | use other nodes | [`nodes`], `NAME::spawn_on`, [`whereis_on`], [`ping`], [`monitor_node`], [`group`] |
 //!
 //! It never knows how a node works: the functions of the guest ABI are behind one private module.
 
@@ -52,10 +53,12 @@ mod executor;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod exports;
+pub mod group;
 mod inbox;
 mod log;
 mod message;
 mod names;
+mod node;
 mod process;
 mod receive;
 mod request;
@@ -66,14 +69,18 @@ pub mod testing;
 mod time;
 
 pub use neurath_macros::{Message, State, converter, function, process, receive, server};
+pub use neurath_proto::cluster::{NodeDown, NodeInfo, NodeUp};
 pub use neurath_proto::notice::{Down, Exit, NotDelivered};
 pub use neurath_proto::reason::{CallError, ExitReason};
-pub use neurath_proto::{Data, Pid, Ref};
+pub use neurath_proto::{Data, NodeId, Pid, Ref};
 
 pub use crate::entry::Entry;
 pub use crate::log::{Level, log};
 pub use crate::message::{ReplyTo, Sent, Timer, cancel_timer, cast, send, send_after};
-pub use crate::names::{RegisterError, register, unregister, whereis};
+pub use crate::names::{RegisterError, register, register_on, unregister, unregister_on, whereis, whereis_on};
+pub use crate::node::{
+    SpawnError, SpawnOn, demonitor_node, monitor_node, node, nodes, ping, spawn_on, this_node, watch_nodes,
+};
 pub use crate::process::{demonitor, exit, exit_process, kill, link, monitor, self_pid, trap_exit, unlink};
 pub use crate::receive::{Recv, flush, recv, sleep, yield_now};
 pub use crate::request::{DEFAULT_DEADLINE, Request, ask, call};
@@ -83,10 +90,12 @@ pub use crate::time::DurationExt;
 /// All that programs use: `use neurath::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        CallError, Data, Down, DurationExt, Exit, ExitReason, Message, Never, NotDelivered, Pid, Ref, RegisterError,
-        ReplyTo, Request, Sent, Server, State, Timer, ask, become_latest, call, cancel_timer, cast, debug, demonitor,
-        error, exit, exit_process, flush, info, kill, link, log, monitor, receive, recv, register, self_pid, send,
-        send_after, sleep, trace, trap_exit, unlink, unregister, warn, whereis, yield_now,
+        CallError, Data, Down, DurationExt, Exit, ExitReason, Message, Never, NodeDown, NodeId, NodeInfo, NodeUp,
+        NotDelivered, Pid, Ref, RegisterError, ReplyTo, Request, Sent, Server, SpawnError, State, Timer, ask,
+        become_latest, call, cancel_timer, cast, debug, demonitor, demonitor_node, error, exit, exit_process, flush,
+        info, kill, link, log, monitor, monitor_node, node, nodes, ping, receive, recv, register, register_on,
+        self_pid, send, send_after, sleep, spawn_on, this_node, trace, trap_exit, unlink, unregister, unregister_on,
+        warn, watch_nodes, whereis, whereis_on, yield_now,
     };
 }
 

@@ -15,8 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, TakeStatus, spawn_flags, take_flags};
+use neurath_proto::cluster::{Answer, NodeDown, NodeInfo, Question};
 use neurath_proto::envelope::Class;
 use neurath_proto::id::{Incarnation, NodeId, Serial};
+use neurath_proto::name::check_process_name;
 use neurath_proto::notice::{Down, Exit, NameAnswer};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::schema::Schema;
@@ -226,6 +228,7 @@ pub(crate) struct Host {
     turns: VecDeque<(Pid, Turn)>,
     timers: BTreeMap<Ref, Timer>,
     names: BTreeMap<String, Pid>,
+    groups: BTreeMap<String, BTreeSet<Pid>>,
     exiting: Option<ExitReason>,
     last_reason: Option<ExitReason>,
     /// Dropped outside the host, because futures call it when they drop.
@@ -328,9 +331,9 @@ impl Host {
         }
     }
 
-    fn answer(&mut self, answer: NameAnswer) -> Ref {
+    fn answer(&mut self, answer: &Answer) -> Ref {
         let reference = self.reference();
-        let message = self.message(Class::Reply, reference, TypeTag::of::<NameAnswer>(), &data::encode(&answer));
+        let message = self.message(Class::Reply, reference, TypeTag::of::<Answer>(), &data::encode(answer));
         self.me().calls.insert(reference, Call::Answered(message));
         reference
     }
@@ -508,26 +511,74 @@ impl Host {
         self.me().traps_exit = on;
     }
 
-    pub(crate) fn register(&mut self, name: &str, pid: Pid) -> Ref {
-        let answer = match self.names.get(name) {
+    /// There is one node here: all questions are about it, and any other cannot be reached.
+    pub(crate) fn ask(&mut self, question: &Question) -> Ref {
+        let me = self.current;
+        let asked = match question {
+            Question::Spawn { node, .. }
+            | Question::Register { node, .. }
+            | Question::Unregister { node, .. }
+            | Question::Whereis { node, .. }
+            | Question::Ping { node }
+            | Question::MonitorNode { node } => *node,
+            _ => me.node,
+        };
+        if asked != me.node {
+            let reference = self.reference();
+            if let Question::MonitorNode { node } = *question {
+                let reason = "a test has one node".into();
+                let from = Pid::new(node, Incarnation(0), Serial(0));
+                self.notice(from, me, &NodeDown { monitor: reference, node, reason });
+            }
+            self.me().calls.insert(reference, Call::Failed(CallError::Down(ExitReason::Disconnected)));
+            return reference;
+        }
+        let answer = match question {
+            Question::Spawn { .. } => Answer::Failed { why: "a test starts processes on its own node: `spawn`".into() },
+            Question::Register { name, pid, .. } => Answer::Name { answer: self.register(name, *pid) },
+            Question::Unregister { name, .. } => {
+                let had = self.names.remove(name).is_some();
+                Answer::Name { answer: if had { NameAnswer::Done } else { NameAnswer::Unknown } }
+            }
+            Question::Whereis { name, .. } => {
+                let owner = self.names.get(name).copied();
+                Answer::Name { answer: owner.map_or(NameAnswer::Unknown, NameAnswer::Owner) }
+            }
+            Question::Nodes {} => {
+                let own = NodeInfo { node: me.node, incarnation: me.incarnation, name: "test".into() };
+                Answer::Nodes { nodes: vec![own] }
+            }
+            Question::Join { group } => match check_process_name(group) {
+                Ok(()) => {
+                    self.groups.entry(group.clone()).or_default().insert(me);
+                    Answer::Done {}
+                }
+                Err(why) => Answer::Failed { why: why.into() },
+            },
+            Question::Leave { group } => {
+                self.groups.entry(group.clone()).or_default().remove(&me);
+                Answer::Done {}
+            }
+            Question::Members { group } => {
+                Answer::Pids { pids: self.groups.get(group).into_iter().flatten().copied().collect() }
+            }
+            Question::Ping { .. }
+            | Question::MonitorNode { .. }
+            | Question::DemonitorNode { .. }
+            | Question::WatchNodes { .. } => Answer::Done {},
+        };
+        self.answer(&answer)
+    }
+
+    fn register(&mut self, name: &str, pid: Pid) -> NameAnswer {
+        match self.names.get(name) {
             Some(owner) => NameAnswer::Owner(*owner),
             None if !self.processes.contains_key(&pid) => NameAnswer::NoProcess,
             None => {
                 self.names.insert(name.into(), pid);
                 NameAnswer::Done
             }
-        };
-        self.answer(answer)
-    }
-
-    pub(crate) fn unregister(&mut self, name: &str) -> Ref {
-        let had = self.names.remove(name).is_some();
-        self.answer(if had { NameAnswer::Done } else { NameAnswer::Unknown })
-    }
-
-    pub(crate) fn whereis(&mut self, name: &str) -> Ref {
-        let owner = self.names.get(name).copied();
-        self.answer(owner.map_or(NameAnswer::Unknown, NameAnswer::Owner))
+        }
     }
 
     fn notice<T: Data>(&mut self, from: Pid, to: Pid, notice: &T) {
@@ -549,6 +600,9 @@ impl Host {
     fn end(&mut self, pid: Pid, reason: ExitReason) {
         let Some(mut process) = self.processes.remove(&pid) else { return };
         self.names.retain(|_, owner| *owner != pid);
+        for members in self.groups.values_mut() {
+            members.remove(&pid);
+        }
         for (monitor, watcher) in std::mem::take(&mut process.watchers) {
             self.notice(pid, watcher, &Down { monitor, pid, reason: reason.clone() });
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use neurath_engine::{Clock, Engine, EngineConfig, Host, Instance, Module, Stop, Taken, prepare, with_section};
 use neurath_proto::abi::{MessageHead, ReceiveId, SendStatus, Tag, TakeSpec};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
 use neurath_proto::manifest::{Converter, Entry, EntryKind, Manifest};
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, Serial, Type};
@@ -114,16 +115,8 @@ impl Host for Recorder {
     fn trap_exit(&mut self, on: bool) {
         self.note(format!("trap_exit {on}"));
     }
-    fn register(&mut self, name: &str, pid: Pid) -> Ref {
-        self.note(format!("register {name} {}", pid.serial.0));
-        Ref(1)
-    }
-    fn unregister(&mut self, name: &str) -> Ref {
-        self.note(format!("unregister {name}"));
-        Ref(2)
-    }
-    fn whereis(&mut self, name: &str) -> Ref {
-        self.note(format!("whereis {name}"));
+    fn ask(&mut self, question: Question) -> Ref {
+        self.note(format!("ask {question:?}"));
         Ref(3)
     }
     fn self_pid(&self) -> Pid {
@@ -197,9 +190,7 @@ pub const IMPORTS: &str = r#"
 (import "neurath" "monitor" (func $monitor (param i32) (result i64)))
 (import "neurath" "demonitor" (func $demonitor (param i64)))
 (import "neurath" "trap_exit" (func $trap_exit (param i32)))
-(import "neurath" "register" (func $register (param i32 i32 i32) (result i64)))
-(import "neurath" "unregister" (func $unregister (param i32 i32) (result i64)))
-(import "neurath" "whereis" (func $whereis (param i32 i32) (result i64)))
+(import "neurath" "ask" (func $ask (param i32 i32) (result i64)))
 (import "neurath" "self_pid" (func $self_pid (param i32)))
 (import "neurath" "become_latest" (func $become_latest (param i32 i32 i32 i32 i32) (result i64)))
 (import "neurath" "log" (func $log (param i32 i32 i32)))

@@ -14,7 +14,7 @@ impl Kernel {
             if let Action::Send(envelope) = action {
                 sent += 1;
                 let to = envelope.to;
-                let elsewhere = envelope.class != Class::Reply && to.node == self.place.node && !self.is_here(to);
+                let elsewhere = envelope.class != Class::Reply && !self.is_here(to);
                 self.route_message(envelope);
                 if elsewhere {
                     self.sent_elsewhere(slot, to);
@@ -75,15 +75,7 @@ impl Kernel {
             }
             Action::Exit(to, reason) => self.route(Signal::Exit { to, from: pid, reason, linked: false }),
             Action::Kill(to) => self.route(Signal::Kill { to, by: Some(pid) }),
-            Action::Register(name, owner, reference) => {
-                self.name(Signal::Name { request: NameRequest::Register(owner), name, from: pid, reference });
-            }
-            Action::Unregister(name, reference) => {
-                self.name(Signal::Name { request: NameRequest::Unregister, name, from: pid, reference });
-            }
-            Action::Whereis(name, reference) => {
-                self.name(Signal::Name { request: NameRequest::Whereis, name, from: pid, reference });
-            }
+            Action::Ask(question, reference) => self.ask(slot, pid, port, question, reference),
             Action::CloseCall(to, reference) => self.route(Signal::CloseCall { to, from: pid, reference }),
             Action::Become { reference, entry, schema, state } => {
                 let others = port.waits_besides(reference);

@@ -24,9 +24,12 @@ impl Kernel {
         let Some(process) = entry.take() else { return };
         self.free.push(slot.0);
         self.by_serial.remove(&pid.serial);
-        let Process { links, watchers, watching, names, waiters, port, upgrade, deferred, .. } = *process;
-        for name in names {
-            self.name(Signal::NameGone { name, pid });
+        let Process { links, watchers, watching, names, groups, waiters, port, upgrade, deferred, .. } = *process;
+        for (registrar, name) in names {
+            self.to_registrar(registrar, Signal::NameGone { name, pid });
+        }
+        for group in groups {
+            self.registrar(Signal::Leave { group, pid, reference: Ref::NONE });
         }
         for (reference, to) in watching {
             self.route(Signal::Demonitor { to, from: pid, reference });

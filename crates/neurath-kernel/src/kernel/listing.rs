@@ -36,8 +36,10 @@ pub struct ProcessInfo {
     pub mailbox: u32,
     /// Bytes that wait.
     pub mailbox_bytes: u64,
-    /// Its names.
+    /// Its names; those on other nodes with the node.
     pub names: Vec<String>,
+    /// Groups that it is a member of.
+    pub groups: Vec<String>,
     /// Who started it.
     pub parent: Option<Pid>,
     /// Its links.
@@ -55,6 +57,10 @@ pub struct ProcessInfo {
 }
 
 impl Kernel {
+    fn shown_name(&self, node: NodeId, name: &str) -> String {
+        if node == self.place.node { name.to_string() } else { format!("{name}@{node}") }
+    }
+
     /// The next thing that must leave the shard.
     #[inline]
     pub fn poll_effect(&mut self) -> Option<Effect> {
@@ -102,7 +108,8 @@ impl Kernel {
             standing: process.standing(),
             mailbox: mailbox + process.deferred.len() as u32,
             mailbox_bytes,
-            names: process.names.clone(),
+            groups: process.groups.clone(),
+            names: process.names.iter().map(|(node, name)| self.shown_name(*node, name)).collect(),
             parent: process.parent,
             links: process.links.iter().copied().collect(),
             watchers: process.watchers.iter().map(|(pid, _)| *pid).collect(),

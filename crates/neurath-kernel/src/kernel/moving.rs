@@ -62,6 +62,7 @@ impl Kernel {
             watchers: process.watchers.iter().copied().collect(),
             watching: process.watching.iter().map(|(r, p)| (*r, *p)).collect(),
             names: process.names.clone(),
+            groups: process.groups.clone(),
             waiters: process.waiters.iter().copied().collect(),
             timers,
             counts: process.counts,
@@ -81,6 +82,7 @@ impl Kernel {
             watchers,
             watching,
             names,
+            groups,
             waiters,
             timers,
             counts,
@@ -100,6 +102,7 @@ impl Kernel {
             watchers: watchers.into_iter().collect(),
             watching: watching.into_iter().collect(),
             names,
+            groups,
             waiters: waiters.into_iter().collect(),
             counts,
             ..Process::new(pid, program, entry, stage, port, parent)

@@ -1,49 +1,69 @@
-//! Names. Shard 0 keeps them for the whole node; the others ask it.
+//! Names. Shard 0 keeps them for the whole node; the others ask it, and so do other nodes.
 //!
-//! Invariant: a name has one owner, and is free when that owner has ended.
+//! Invariant: a name has one owner, and is free when that owner has ended, or its node cannot be reached.
 
 use neurath_proto::name::check_process_name;
 
 use super::*;
 
 impl Kernel {
-    pub(super) fn name(&mut self, signal: Signal) {
+    /// Something for the registrar of this node: names and groups.
+    pub(super) fn registrar(&mut self, signal: Signal) {
         if self.place.shard != 0 {
             self.effects.push_back(Effect::ToShard(0, signal));
             return;
         }
         match signal {
-            Signal::Name { request, name, from, reference } => {
-                let owner = self.names.get(&name).copied();
-                let answer = match (request, owner) {
-                    (NameRequest::Register(_), None) if check_process_name(&name).is_err() => NameAnswer::NoName,
-                    (NameRequest::Register(pid), None) => {
-                        if self.names.len() as u32 >= self.config.names {
-                            NameAnswer::TooMany
-                        } else {
-                            self.names.insert(name.clone(), pid);
-                            self.route(Signal::Named { to: pid, name, from, reference });
-                            return;
-                        }
-                    }
-                    (NameRequest::Register(_) | NameRequest::Whereis, Some(owner)) => NameAnswer::Owner(owner),
-                    (NameRequest::Unregister, Some(owner)) => {
-                        self.names.remove(&name);
-                        self.route(Signal::Unnamed { to: owner, name });
-                        NameAnswer::Done
-                    }
-                    (NameRequest::Unregister | NameRequest::Whereis, None) => NameAnswer::Unknown,
-                };
-                self.answer_name(from, reference, answer);
+            Signal::Name { request, name, from, reference } => self.name(request, name, from, reference),
+            Signal::NameGone { name, pid } => {
+                if self.names.get(&name) == Some(&pid) {
+                    self.names.remove(&name);
+                }
             }
-            Signal::NameGone { name, pid } if self.names.get(&name) == Some(&pid) => {
-                self.names.remove(&name);
-            }
-            _ => {}
+            other => self.group(other),
         }
     }
 
+    /// Something for the registrar of some node.
+    pub(super) fn to_registrar(&mut self, node: NodeId, signal: Signal) {
+        if node == self.place.node {
+            self.registrar(signal);
+        } else {
+            self.effects.push_back(Effect::ToNode(node, signal));
+        }
+    }
+
+    fn name(&mut self, request: NameRequest, name: String, from: Pid, reference: Ref) {
+        let registrar = self.place.node;
+        let owner = self.names.get(&name).copied();
+        let answer = match (request, owner) {
+            (NameRequest::Register(_), None) if check_process_name(&name).is_err() => NameAnswer::NoName,
+            (NameRequest::Register(pid), None) => {
+                if self.names.len() as u32 >= self.config.names {
+                    NameAnswer::TooMany
+                } else {
+                    self.names.insert(name.clone(), pid);
+                    self.route(Signal::Named { to: pid, name, registrar, from, reference });
+                    return;
+                }
+            }
+            (NameRequest::Register(_) | NameRequest::Whereis, Some(owner)) => NameAnswer::Owner(owner),
+            (NameRequest::Unregister, Some(owner)) => {
+                self.names.remove(&name);
+                self.route(Signal::Unnamed { to: owner, name, registrar });
+                NameAnswer::Done
+            }
+            (NameRequest::Unregister | NameRequest::Whereis, None) => NameAnswer::Unknown,
+        };
+        self.answer_name(from, reference, answer);
+    }
+
     pub(super) fn answer_name(&mut self, to: Pid, reference: Ref, answer: NameAnswer) {
+        self.answer(to, reference, &Answer::Name { answer });
+    }
+
+    /// Answers a question that was asked of this node.
+    pub(super) fn answer(&mut self, to: Pid, reference: Ref, answer: &Answer) {
         let mut payload = Vec::new();
         answer.encode(&mut payload);
         let from = Pid::new(self.place.node, self.place.incarnation, Serial(0));
@@ -53,7 +73,7 @@ impl Kernel {
             to,
             epoch: Epoch(0),
             reference,
-            schema: self.known.name_answer,
+            schema: self.known.answer,
             trace: TraceId(0),
             payload: Payload::from(payload),
             attachments: None,

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Targets elsewhere whose room a process waits to hear of, before it asks about the first of them.
+const DEBTS_MAX: usize = 64;
+
 impl Kernel {
     pub(super) fn block(&mut self, slot: Slot, target: Pid) {
         let Some(process) = self.at(slot) else { return };
@@ -13,18 +16,44 @@ impl Kernel {
         self.route(Signal::Probe { to: target, origin, target, hops: 64 });
     }
 
-    /// A process sends to another shard, which can only say `Full` some polls later: after some messages it is held
-    /// until they have arrived.
+    /// A process sends to another shard or node, which can only say `Full` some time later. So it is asked now and then
+    /// whether what was sent has found room, and a sender that is far ahead of the answers is held.
     pub(super) fn sent_elsewhere(&mut self, slot: Slot, target: Pid) {
-        let limit = self.config.port.mailbox_messages / 8;
+        let window = self.window();
         let Some(process) = self.at(slot) else { return };
-        process.unsettled += 1;
         let from = process.pid;
-        if process.unsettled > limit.max(1) && process.blocked_on.is_empty() {
+        if process.debts.len() >= DEBTS_MAX && !process.debts.contains_key(&target) {
+            // Nobody else is owed anything for long.
+            let next = process.debts.iter_mut().find(|(_, debt)| debt.asked == 0);
+            if let Some((to, debt)) = next {
+                debt.asked = debt.sent;
+                let signal = Signal::Settle { to: *to, from };
+                self.route(signal);
+            }
+        }
+        let Some(process) = self.at(slot) else { return };
+        let debt = process.debts.entry(target).or_default();
+        debt.sent += 1;
+        let (ask, hold) = (debt.asked == 0 && debt.sent > window / 2, debt.sent > window);
+        if ask {
+            debt.asked = debt.sent;
+        }
+        let hold = hold && !process.blocked_on.contains(&target);
+        if hold {
             process.blocked_on.push(target);
-            self.hold(from, Hold::BackPressure, true);
+        }
+        if ask {
             self.route(Signal::Settle { to: target, from });
         }
+        if hold {
+            self.hold(from, Hold::BackPressure, true);
+        }
+        self.hold_if_node_is_full(slot, target.node);
+    }
+
+    /// Messages to one process elsewhere that may be on their way.
+    fn window(&self) -> u32 {
+        (self.config.port.mailbox_messages / 8).max(2)
     }
 
     /// Everything that `from` had sent has arrived: it goes on if there is room, or when there is.
@@ -41,12 +70,25 @@ impl Kernel {
     }
 
     pub(super) fn unblock(&mut self, slot: Slot, target: Pid) {
+        let window = self.window();
         let Some(process) = self.at(slot) else { return };
+        let from = process.pid;
         process.blocked_on.retain(|pid| *pid != target);
-        if process.blocked_on.is_empty() {
-            process.unsettled = 0;
-            let pid = process.pid;
-            self.hold(pid, Hold::BackPressure, false);
+        let mut ask = false;
+        if let Some(debt) = process.debts.get_mut(&target) {
+            debt.sent = debt.sent.saturating_sub(debt.asked);
+            ask = debt.sent > window / 2;
+            debt.asked = if ask { debt.sent } else { 0 };
+            if debt.sent == 0 {
+                process.debts.remove(&target);
+            }
+        }
+        let free = process.blocked_on.is_empty();
+        if ask {
+            self.route(Signal::Settle { to: target, from });
+        }
+        if free {
+            self.hold(from, Hold::BackPressure, false);
         }
     }
 

@@ -4,31 +4,6 @@
 
 use super::*;
 
-/// The process that a signal concerns; the registrar's have none.
-pub(super) fn target(signal: &Signal) -> Option<Pid> {
-    match signal {
-        Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => Some(envelope.to),
-        Signal::CallFailed { to, .. }
-        | Signal::CloseCall { to, .. }
-        | Signal::Link { to, .. }
-        | Signal::Unlink { to, .. }
-        | Signal::Exit { to, .. }
-        | Signal::Kill { to, .. }
-        | Signal::Monitor { to, .. }
-        | Signal::Demonitor { to, .. }
-        | Signal::Down { to, .. }
-        | Signal::Settle { to, .. }
-        | Signal::Full { to, .. }
-        | Signal::Drained { to, .. }
-        | Signal::Probe { to, .. }
-        | Signal::Withdraw { to, .. }
-        | Signal::NotDelivered { to, .. }
-        | Signal::Named { to, .. }
-        | Signal::Unnamed { to, .. } => Some(*to),
-        Signal::Name { .. } | Signal::NameGone { .. } => None,
-    }
-}
-
 impl Kernel {
     /// Whether the process was born here.
     #[inline]
@@ -54,12 +29,16 @@ impl Kernel {
     }
 
     pub(super) fn route(&mut self, signal: Signal) {
-        let Some(to) = target(&signal) else {
-            self.name(signal);
+        let Some(to) = signal.receiver() else {
+            self.registrar(signal);
             return;
         };
         if to.node != self.place.node {
             self.effects.push_back(Effect::ToNode(to.node, signal));
+            return;
+        }
+        if to.serial == Serial(0) {
+            self.node_signal(signal);
             return;
         }
         if to.incarnation != self.place.incarnation {
@@ -137,12 +116,22 @@ impl Kernel {
             Signal::NotDelivered { target, type_name, reason, .. } => {
                 self.tell_sender(slot, target, type_name, reason);
             }
-            Signal::Named { name, from, reference, .. } => {
-                process.names.push(name);
+            Signal::Named { name, registrar, from, reference, .. } => {
+                process.names.push((registrar, name));
                 self.answer_name(from, reference, NameAnswer::Done);
             }
-            Signal::Unnamed { name, .. } => process.names.retain(|n| *n != name),
-            Signal::Name { .. } | Signal::NameGone { .. } => {}
+            Signal::Unnamed { name, registrar, .. } => process.names.retain(|n| *n != (registrar, name.clone())),
+            Signal::Spawned { from, reference, link, monitor, result, .. } => {
+                self.spawned(slot, from, reference, link, monitor, result);
+            }
+            Signal::Disconnected { node, .. } => self.disconnect(slot, node),
+            Signal::Name { .. }
+            | Signal::NameGone { .. }
+            | Signal::Spawn(_)
+            | Signal::Ping { .. }
+            | Signal::Join { .. }
+            | Signal::Leave { .. }
+            | Signal::Members { .. } => {}
         }
     }
 
@@ -196,9 +185,14 @@ impl Kernel {
                 self.route(Signal::Down { to: from, from: to, reference, reason: ExitReason::NoProcess });
             }
             Signal::Settle { to, from } => self.route(Signal::Drained { to: from, target: to }),
-            Signal::Named { to, name, from, reference } => {
-                self.name(Signal::NameGone { name, pid: to });
+            Signal::Named { to, name, registrar, from, reference } => {
+                self.to_registrar(registrar, Signal::NameGone { name, pid: to });
                 self.answer_name(from, reference, NameAnswer::NoProcess);
+            }
+            // Its parent has ended meanwhile, and would have told it so.
+            Signal::Spawned { to, from, link: true, result: Ok(()), .. } => {
+                let reason = ExitReason::NoProcess;
+                self.route(Signal::Exit { to: from, from: to, reason, linked: true });
             }
             _ => {}
         }

@@ -37,7 +37,7 @@ impl Port {
         let reference = envelope.reference;
         let Envelope { class, from, reference: _, schema, trace, payload, attachments, to: _, epoch: _ } = envelope;
         *call = Call::Answered(Message { seq: 0, class, from, reference, schema, trace, payload, attachments });
-        if callee != from && callee != self.pid {
+        if callee != from && callee != self.pid && callee.serial != Serial(0) {
             self.push(Action::CloseCall(callee, reference));
         }
         self.wake_reference(reference);
@@ -56,6 +56,27 @@ impl Port {
         *call = Call::Failed(bytes);
         self.wake_reference(reference);
         true
+    }
+
+    /// Whether a call to a process of that node, or from one, is open.
+    pub(crate) fn has_calls_with(&self, node: NodeId) -> bool {
+        self.calls.values().any(|call| matches!(call, Call::Open { callee } if callee.node == node))
+            || self.open_calls.keys().any(|(caller, _)| caller.node == node)
+    }
+
+    /// Calls to processes of that node fail.
+    pub(crate) fn fail_calls(&mut self, node: NodeId, error: &CallError) {
+        let open = |call: &Call| matches!(call, Call::Open { callee } if callee.node == node && *callee != self.pid);
+        let mut lost: Vec<Ref> = self.calls.iter().filter(|(_, call)| open(call)).map(|(r, _)| *r).collect();
+        lost.sort_unstable();
+        for reference in lost {
+            self.call_failed(reference, error);
+        }
+    }
+
+    /// Callers of that node wait no more.
+    pub(crate) fn close_calls(&mut self, node: NodeId) {
+        self.open_calls.retain(|(caller, _), ()| caller.node != node);
     }
 
     fn wake_reference(&mut self, reference: Ref) {

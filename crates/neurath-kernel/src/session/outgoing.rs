@@ -19,7 +19,8 @@ pub(super) fn charge(message: &[u8]) -> u64 {
 }
 
 struct Message {
-    from: Pid,
+    /// `None`: the node itself.
+    from: Option<Pid>,
     bytes: Vec<u8>,
     /// Whether a part of it was given to a connection.
     begun: bool,
@@ -76,6 +77,8 @@ pub(super) struct Outgoing {
     held_bytes: u64,
     full: bool,
     senders: BTreeMap<Pid, Sender>,
+    /// Of the node itself, in the order queued: nothing begins before them.
+    first: VecDeque<u64>,
     small: VecDeque<Pid>,
     running: VecDeque<Pid>,
     large: VecDeque<Pid>,
@@ -103,6 +106,7 @@ impl Outgoing {
             held_bytes: 0,
             full: false,
             senders: BTreeMap::new(),
+            first: VecDeque::new(),
             small: VecDeque::new(),
             running: VecDeque::new(),
             large: VecDeque::new(),
@@ -121,26 +125,46 @@ impl Outgoing {
 
     /// Takes a message; whether senders are to be held from now on.
     pub(super) fn push(&mut self, from: Pid, bytes: Vec<u8>) -> Result<bool, SendError> {
+        self.check(bytes).map(|bytes| self.accept(Some(from), bytes))
+    }
+
+    /// Takes a message of the node itself, at most one part long; whether senders are to be held from now on.
+    pub(super) fn push_first(&mut self, bytes: Vec<u8>) -> Result<bool, SendError> {
+        if bytes.len() > PART_BYTES_MAX {
+            return Err(SendError::TooLong { bytes, limit_bytes: PART_BYTES_MAX as u32 });
+        }
+        self.check(bytes).map(|bytes| self.accept(None, bytes))
+    }
+
+    fn check(&self, bytes: Vec<u8>) -> Result<Vec<u8>, SendError> {
         if bytes.len() > self.message_bytes_max as usize {
             let limit_bytes = self.message_bytes_max;
             return Err(SendError::TooLong { bytes, limit_bytes });
         }
-        let charge = charge(&bytes);
-        if self.held_bytes.saturating_add(charge) > self.config.held_bytes_limit() {
+        if self.held_bytes.saturating_add(charge(&bytes)) > self.config.held_bytes_limit() {
             return Err(SendError::Full { bytes });
         }
-        self.held_bytes += charge;
+        Ok(bytes)
+    }
+
+    fn accept(&mut self, from: Option<Pid>, bytes: Vec<u8>) -> bool {
+        self.held_bytes += charge(&bytes);
         let id = self.next_message;
         self.next_message += 1;
-        let sender = self.senders.entry(from).or_default();
-        sender.messages.push_back(id);
-        if sender.messages.len() == 1 {
-            self.queue(from, bytes.len());
+        match from {
+            None => self.first.push_back(id),
+            Some(from) => {
+                let sender = self.senders.entry(from).or_default();
+                sender.messages.push_back(id);
+                if sender.messages.len() == 1 {
+                    self.queue(from, bytes.len());
+                }
+            }
         }
         self.messages.insert(id, Message { from, bytes, begun: false });
         let filled = !self.full && self.held_bytes > self.config.held_bytes_max;
         self.full |= filled;
-        Ok(filled)
+        filled
     }
 
     /// Whether senders may go on that were held.
@@ -166,7 +190,7 @@ impl Outgoing {
         let (long, rest): (Vec<_>, Vec<_>) = self.take_all().into_iter().partition(|m| m.bytes.len() > limit);
         for Unconfirmed { from, bytes, .. } in rest {
             // They fitted before, and now there is more room.
-            self.full |= self.push(from, bytes).unwrap_or(false);
+            self.full |= self.accept(from, bytes);
         }
         long
     }
@@ -238,6 +262,9 @@ impl Outgoing {
         if self.sent.len() >= config.sent_frames_max || self.sent_bytes + PART_BYTES_MAX > config.sent_bytes_max {
             return false;
         }
+        if !self.first.is_empty() {
+            return self.cut_first() || self.cut_running();
+        }
         for _ in 0..3 {
             let done = match self.turn {
                 Class::Small => self.cut_small(),
@@ -257,6 +284,19 @@ impl Outgoing {
             }
         }
         false
+    }
+
+    fn cut_first(&mut self) -> bool {
+        let Some(id) = self.first.front().copied() else { return false };
+        let Some(length) = self.messages.get(&id).map(|message| message.bytes.len()) else { return false };
+        let charge = length as u64 + MESSAGE_OVERHEAD;
+        if !self.small_window.has_room(charge) {
+            return false;
+        }
+        self.small_window.used += charge;
+        self.first.pop_front();
+        self.push_cut(Cut { message: id, at: 0, length, place: Place::Whole });
+        true
     }
 
     fn cut_small(&mut self) -> bool {

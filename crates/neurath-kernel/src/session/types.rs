@@ -162,8 +162,8 @@ pub struct Credit {
 /// A message that is not known to have arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
-    /// Who sent it.
-    pub from: Pid,
+    /// Who sent it; `None` is the node itself.
+    pub from: Option<Pid>,
     /// The message.
     pub bytes: Vec<u8>,
     /// Whether it may have arrived all the same: a part of it was given to a connection.

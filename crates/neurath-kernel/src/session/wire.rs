@@ -19,6 +19,8 @@
 //! | 4 | link | 11 | settle | 18 | named |
 //! | 5 | unlink | 12 | full | 19 | unnamed |
 //! | 6 | exit | 13 | drained | 20 | name gone |
+//! | 21 | spawn | 23 | ping | 25 | leave |
+//! | 22 | spawned | 24 | join | 26 | members |
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -28,7 +30,10 @@ use neurath_proto::data::{DecodeError, DecodeFault};
 use neurath_proto::envelope::{Attachment, Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::{Data, Reader, SchemaHash};
 
-use crate::signal::{NameRequest, Signal};
+use crate::signal::{NameRequest, Signal, SpawnRequest};
+
+/// The kind of what stays on its node: no decoder takes it.
+const NEVER_SENT: u8 = 255;
 
 /// What this node's numbers for schemas mean to others.
 pub trait WireTypes {
@@ -108,9 +113,20 @@ pub fn encode(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
             from.encode(out);
             reference.encode(out);
         }
-        Signal::Named { to, name, from, reference } => put!(18, to, name, from, reference),
-        Signal::Unnamed { to, name } => put!(19, to, name),
+        Signal::Named { to, name, registrar, from, reference } => put!(18, to, name, registrar, from, reference),
+        Signal::Unnamed { to, name, registrar } => put!(19, to, name, registrar),
         Signal::NameGone { name, pid } => put!(20, name, pid),
+        Signal::Spawn(SpawnRequest { to, from, reference, artifact, program, entry, arguments, link, monitor }) => {
+            put!(21, to, from, reference, artifact, program, entry, arguments, link, monitor);
+        }
+        Signal::Spawned { to, from, reference, link, monitor, result } => {
+            put!(22, to, from, reference, link, monitor, result);
+        }
+        Signal::Ping { to, from, reference } => put!(23, to, from, reference),
+        Signal::Join { group, pid, reference } => put!(24, group, pid, reference),
+        Signal::Leave { group, pid, reference } => put!(25, group, pid, reference),
+        Signal::Members { group, from, reference } => put!(26, group, from, reference),
+        Signal::Disconnected { .. } => out.push(NEVER_SENT),
     }
 }
 
@@ -158,9 +174,32 @@ fn decode_signal(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Signa
             };
             Signal::Name { request, name: get(r)?, from: get(r)?, reference: get(r)? }
         }
-        18 => Signal::Named { to: get(r)?, name: get(r)?, from: get(r)?, reference: get(r)? },
-        19 => Signal::Unnamed { to: get(r)?, name: get(r)? },
+        18 => Signal::Named { to: get(r)?, name: get(r)?, registrar: get(r)?, from: get(r)?, reference: get(r)? },
+        19 => Signal::Unnamed { to: get(r)?, name: get(r)?, registrar: get(r)? },
         20 => Signal::NameGone { name: get(r)?, pid: get(r)? },
+        21 => Signal::Spawn(SpawnRequest {
+            to: get(r)?,
+            from: get(r)?,
+            reference: get(r)?,
+            artifact: get(r)?,
+            program: get(r)?,
+            entry: get(r)?,
+            arguments: get(r)?,
+            link: get(r)?,
+            monitor: get(r)?,
+        }),
+        22 => Signal::Spawned {
+            to: get(r)?,
+            from: get(r)?,
+            reference: get(r)?,
+            link: get(r)?,
+            monitor: get(r)?,
+            result: get(r)?,
+        },
+        23 => Signal::Ping { to: get(r)?, from: get(r)?, reference: get(r)? },
+        24 => Signal::Join { group: get(r)?, pid: get(r)?, reference: get(r)? },
+        25 => Signal::Leave { group: get(r)?, pid: get(r)?, reference: get(r)? },
+        26 => Signal::Members { group: get(r)?, from: get(r)?, reference: get(r)? },
         other => return Err(r.bad_variant("Signal", u32::from(other)).into()),
     })
 }
@@ -288,8 +327,24 @@ mod tests {
             Signal::Name { request: NameRequest::Register(to), name: name(), from, reference },
             Signal::Name { request: NameRequest::Unregister, name: name(), from, reference },
             Signal::Name { request: NameRequest::Whereis, name: name(), from, reference },
-            Signal::Named { to, name: name(), from, reference },
-            Signal::Unnamed { to, name: name() },
+            Signal::Named { to, name: name(), registrar: to.node, from, reference },
+            Signal::Unnamed { to, name: name(), registrar: to.node },
+            Signal::Spawn(SpawnRequest {
+                to,
+                from,
+                reference,
+                artifact: [7; 32],
+                program: name(),
+                entry: name(),
+                arguments: vec![1, 2],
+                link: true,
+                monitor: reference,
+            }),
+            Signal::Spawned { to, from, reference, link: true, monitor: reference, result: Err(name()) },
+            Signal::Ping { to, from, reference },
+            Signal::Join { group: name(), pid: to, reference },
+            Signal::Leave { group: name(), pid: to, reference },
+            Signal::Members { group: name(), from, reference },
             Signal::NameGone { name: name(), pid: to },
         ]
     }

@@ -1,9 +1,11 @@
 //! Full mailboxes (G10): a send never blocks, the sender waits, nothing else is held up, cycles are found.
 
 use neurath_kernel::{Hold, PortLimits, Standing};
+use neurath_proto::NodeId;
 use neurath_proto::abi::SendStatus;
+use neurath_proto::cluster::Question;
 
-use crate::world::{NUMBER, Verdict, World};
+use crate::world::{NUMBER, Poll, Verdict, World};
 
 fn small() -> PortLimits {
     PortLimits { mailbox_messages: 10, ..PortLimits::default() }
@@ -155,17 +157,16 @@ fn the_outbox_of_one_poll_is_bounded() {
 
 #[test]
 fn a_guest_that_asks_without_end_by_calls_that_cannot_be_refused_is_ended() {
-    use neurath_kernel::action::Action;
     let limits = PortLimits { outbox_actions: 10, waiting: 10, ..PortLimits::default() };
-    for what in 0..3 {
+    for monitors in [true, false] {
         let mut world = World::with(1, 1, limits);
         let pid = world.run_script(0, move |poll| {
             let me = poll.port.pid();
             for n in 1..1_000 {
-                match what {
-                    0 => drop(poll.port.monitor(me)),
-                    1 => drop(poll.port.ask(|reference| Action::Whereis("x".into(), reference))),
-                    _ => drop(poll.look(n, &[NUMBER], 0, u64::MAX, 0)),
+                if monitors {
+                    poll.port.monitor(me);
+                } else {
+                    poll.look(n, &[NUMBER], 0, u64::MAX, 0);
                 }
             }
             Verdict::Wait
@@ -173,8 +174,22 @@ fn a_guest_that_asks_without_end_by_calls_that_cannot_be_refused_is_ended() {
         world.settle();
         let (ended, reason) = &world.ended[0];
         assert_eq!(*ended, pid);
-        assert!(reason.to_string().contains("more in one poll"), "{what}: {reason}");
+        assert!(reason.to_string().contains("more in one poll"), "{monitors}: {reason}");
     }
+}
+
+#[test]
+fn questions_beyond_what_one_poll_may_ask_are_refused_and_those_before_are_asked() {
+    let limits = PortLimits { outbox_actions: 10, ..PortLimits::default() };
+    let mut world = World::with(1, 1, limits);
+    let pid = world.run_script(0, move |poll| {
+        let ask = |poll: &mut Poll<'_>| poll.port.ask(Question::Whereis { node: NodeId(7), name: "x".into() });
+        let asked = (0..100).filter(|_| ask(poll).is_some()).count();
+        assert_eq!(asked, 10);
+        Verdict::Wait
+    });
+    world.settle();
+    assert!(world.info(pid).is_some());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod full;
 mod lives;
 mod names;
+mod nodes;
 mod order;
 mod receives;
 mod records;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use neurath_kernel::{Hold, Port, PortLimits, Signal};
 use neurath_proto::abi::take_flags;
+use neurath_proto::cluster::Question;
 use neurath_proto::{Pid, Ref};
 
 use crate::world::{ALIEN, NEW, NUMBER, OLD, Poll, Script, Verdict, World, number};
@@ -185,7 +186,7 @@ fn monitors_links_and_names_stay_across_an_upgrade() {
                 poll.port.monitor(friend);
                 poll.port.request(Action::Link(friend));
                 poll.port.request(Action::TrapExit(true));
-                poll.port.ask(|reference| Action::Register("kept".into(), me, reference));
+                poll.port.ask(Question::Register { node: me.node, name: "kept".into(), pid: me });
                 poll.port.send_after(500, me, OLD, crate::world::payload(42)).unwrap();
             }
             poll.look(1, &[OLD], 0, u64::MAX, take_flags::BETWEEN_MESSAGES);

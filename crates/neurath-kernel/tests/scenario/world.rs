@@ -9,9 +9,10 @@ use neurath_kernel::action::Action;
 use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::{
     Body, CodeId, Effect, Fit, Found, Kernel, KernelConfig, Look, Message, Outcome, Place, Port, PortLimits, Program,
-    ProgramEntry, Signal, Slot, Turn, Types, UpgradeId, UpgradeOrder, WellKnown, Work,
+    ProgramEntry, Signal, Slot, SpawnRequest, Turn, Types, UpgradeId, UpgradeOrder, WellKnown, Work,
 };
 use neurath_proto::abi::{ReceiveId, SendStatus};
+use neurath_proto::cluster::Answer;
 use neurath_proto::envelope::{Class, Payload, SchemaId};
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::notice::{Down, Exit, NameAnswer};
@@ -27,8 +28,14 @@ pub const NEW: SchemaId = SchemaId(12);
 /// A type that nobody else can read.
 pub const ALIEN: SchemaId = SchemaId(13);
 /// What the runtime says.
-pub const KNOWN: WellKnown =
-    WellKnown { down: SchemaId(0), exit: SchemaId(1), name_answer: SchemaId(2), not_delivered: SchemaId(3) };
+pub const KNOWN: WellKnown = WellKnown {
+    down: SchemaId(0),
+    exit: SchemaId(1),
+    answer: SchemaId(2),
+    not_delivered: SchemaId(3),
+    node_up: SchemaId(4),
+    node_down: SchemaId(5),
+};
 
 /// `NEW` reads `OLD`; otherwise only equals fit.
 pub struct Shapes;
@@ -145,8 +152,16 @@ pub fn exit(message: &Message) -> Exit {
 }
 
 /// The answer in a message.
+pub fn answer(message: &Message) -> Answer {
+    Answer::decode(&mut Reader::new(message.payload.as_slice())).unwrap()
+}
+
+/// The answer in a message, about a name.
 pub fn name_answer(message: &Message) -> NameAnswer {
-    NameAnswer::decode(&mut Reader::new(message.payload.as_slice())).unwrap()
+    match answer(message) {
+        Answer::Name { answer } => answer,
+        other => panic!("{other:?} is about no name"),
+    }
 }
 
 /// How scripted code answers an upgrade.
@@ -166,6 +181,11 @@ pub struct World {
     pub upgraded: Vec<(Pid, Result<(), String>)>,
     /// What came for those outside.
     pub outside: Vec<(Pid, Signal)>,
+    /// What is for other nodes, in order.
+    pub abroad: VecDeque<(NodeId, Signal)>,
+    /// Processes that other nodes want.
+    pub wanted: Vec<SpawnRequest>,
+    node: NodeId,
     /// Processes to interrupt.
     pub interrupts: Vec<Slot>,
     now: u64,
@@ -179,11 +199,16 @@ impl World {
 
     /// The same with limits.
     pub fn with(shards: u32, seed: u64, limits: PortLimits) -> Self {
+        Self::on(NodeId(7), shards, seed, limits)
+    }
+
+    /// The same as another node.
+    pub fn on(node: NodeId, shards: u32, seed: u64, limits: PortLimits) -> Self {
         // An upgrade comes before or after what else waits.
         let turns_between_upgrades = (seed % 5) as u32;
         let config = KernelConfig { port: limits, turns_between_upgrades, ..KernelConfig::default() };
         let kernels = (0..shards).map(|shard| {
-            let place = Place { node: NodeId(7), incarnation: Incarnation(1), shard, shards };
+            let place = Place { node, incarnation: Incarnation(1), shard, shards };
             Kernel::new(place, config, Arc::new(Shapes), KNOWN)
         });
         Self {
@@ -196,6 +221,9 @@ impl World {
             ended: Vec::new(),
             upgraded: Vec::new(),
             outside: Vec::new(),
+            abroad: VecDeque::new(),
+            wanted: Vec::new(),
+            node,
             interrupts: Vec::new(),
             now: 1,
         }
@@ -228,7 +256,8 @@ impl World {
             is_server: true,
         });
         let body = Body(Arc::new(()));
-        Arc::new(Program { code: CodeId(code), name: format!("test@{code}"), entries: entries.collect(), body })
+        let (name, artifact) = (format!("test@{code}"), [code as u8; 32]);
+        Arc::new(Program { code: CodeId(code), name, artifact, entries: entries.collect(), body })
     }
 
     /// Says what happens when processes change to this version: the script that goes on, or why not.
@@ -269,7 +298,7 @@ impl World {
     /// Sends a number from outside.
     pub fn send(&mut self, to: Pid, schema: SchemaId, number: u64) {
         let shard = self.shard_of(to);
-        let from = Pid::new(NodeId(7), Incarnation(1), Serial(0));
+        let from = Pid::new(self.node, Incarnation(1), Serial(0));
         self.shards[shard].signal(Signal::Message(neurath_proto::envelope::Envelope {
             class: Class::Message,
             from,
@@ -365,14 +394,16 @@ impl World {
         self.effects(shard);
     }
 
-    fn effects(&mut self, shard: usize) {
+    /// Deals with what a shard wants done.
+    pub fn effects(&mut self, shard: usize) {
         while let Some(effect) = self.shards[shard].poll_effect() {
             match effect {
                 Effect::ToShard(to, signal) => {
                     let link = shard * self.shards.len() + to as usize;
                     self.links[link].push_back(signal);
                 }
-                Effect::ToNode(..) => {}
+                Effect::ToNode(node, signal) => self.abroad.push_back((node, signal)),
+                Effect::Spawn(request) => self.wanted.push(request),
                 Effect::ToExternal(pid, signal) => self.outside.push((pid, signal)),
                 Effect::Ended { slot, pid, reason } => {
                     self.scripts[shard].remove(&slot);

@@ -127,6 +127,8 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::NotSpawned(_) => (S::UNPROCESSABLE_ENTITY, "not_spawned"),
         NodeError::PlanRefused { .. } => (S::CONFLICT, "plan_refused"),
         NodeError::InUse(..) => (S::CONFLICT, "in_use"),
+        NodeError::NoCluster | NodeError::NoAuthority => (S::CONFLICT, "no_cluster"),
+        NodeError::Authority(_) => (S::INTERNAL_SERVER_ERROR, "authority"),
         NodeError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
     }
 }

@@ -3,6 +3,7 @@
 //! So far only [`crate::testing`] provides one.
 
 use neurath_proto::abi::{SendStatus, StartMode, TakeStatus};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
 use neurath_proto::{DecodeError, Pid, Ref};
 
@@ -100,16 +101,8 @@ pub(crate) fn trap_exit(on: bool) {
     host("trap_exit", |host| host.trap_exit(on));
 }
 
-pub(crate) fn register(name: &str, pid: &Pid) -> Ref {
-    host("register", |host| host.register(name, *pid))
-}
-
-pub(crate) fn unregister(name: &str) -> Ref {
-    host("unregister", |host| host.unregister(name))
-}
-
-pub(crate) fn whereis(name: &str) -> Ref {
-    host("whereis", |host| host.whereis(name))
+pub(crate) fn ask(question: &Question) -> Ref {
+    host("ask", |host| host.ask(question))
 }
 
 pub(crate) fn self_pid() -> Pid {

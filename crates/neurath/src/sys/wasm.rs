@@ -4,8 +4,9 @@
 //! memory that lives until the call returns.
 
 use neurath_proto::abi::{SendStatus, TakeSpec, TakeStatus};
+use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
-use neurath_proto::{Pid, Ref};
+use neurath_proto::{Data, Pid, Ref};
 
 use super::{Spawned, Startable, TypeTag, Wanted};
 
@@ -39,9 +40,7 @@ mod import {
         pub(super) fn monitor(to: *const Pid) -> u64;
         pub(super) fn demonitor(monitor: u64);
         pub(super) fn trap_exit(on: u32);
-        pub(super) fn register(name: *const u8, len: usize, pid: *const Pid) -> u64;
-        pub(super) fn unregister(name: *const u8, len: usize) -> u64;
-        pub(super) fn whereis(name: *const u8, len: usize) -> u64;
+        pub(super) fn ask(ptr: *const u8, len: usize) -> u64;
         pub(super) fn self_pid(out: *mut Pid);
         pub(super) fn become_latest(name: *const u8, name_len: usize, tag: u32, ptr: *const u8, len: usize) -> i64;
         pub(super) fn log(level: u32, ptr: *const u8, len: usize);
@@ -194,19 +193,12 @@ pub(crate) fn trap_exit(on: bool) {
     unsafe { import::trap_exit(u32::from(on)) }
 }
 
-pub(crate) fn register(name: &str, pid: &Pid) -> Ref {
-    // SAFETY: both pointers come from references that outlive the call.
-    Ref(unsafe { import::register(name.as_ptr(), name.len(), pid) })
-}
-
-pub(crate) fn unregister(name: &str) -> Ref {
-    // SAFETY: the slice outlives the call.
-    Ref(unsafe { import::unregister(name.as_ptr(), name.len()) })
-}
-
-pub(crate) fn whereis(name: &str) -> Ref {
-    // SAFETY: the slice outlives the call.
-    Ref(unsafe { import::whereis(name.as_ptr(), name.len()) })
+pub(crate) fn ask(question: &Question) -> Ref {
+    crate::executor::with_scratch(|bytes| {
+        question.encode(bytes);
+        // SAFETY: the slice outlives the call.
+        Ref(unsafe { import::ask(bytes.as_ptr(), bytes.len()) })
+    })
 }
 
 pub(crate) fn self_pid() -> Pid {
