@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api, build, call, completions, deaths, demo, info, init, install, kill, logs, modules, node, ps, refusals, run,
-    send, spawn, stop, uninstall, upgrade, upgrades,
+    api, build, call, completions, config, deaths, demo, info, init, install, kill, logs, modules, node, ps, refusals,
+    run, send, spawn, stop, top, trace, uninstall, upgrade, upgrades,
 };
 use crate::failure::EXIT_CODES;
 use crate::place::Place;
@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Build(build::Arguments),
     Run(run::Arguments),
     Node(node::Arguments),
+    Config(config::Arguments),
     Stop(stop::Arguments),
     Install(install::Arguments),
     Uninstall(uninstall::Arguments),
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Kill(kill::Arguments),
     Upgrade(upgrade::Arguments),
     Upgrades(upgrades::Arguments),
+    Top(top::Arguments),
+    Trace(trace::Arguments),
     Logs(logs::Arguments),
     Refusals(refusals::Arguments),
     Deaths(deaths::Arguments),

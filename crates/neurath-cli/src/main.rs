@@ -4,6 +4,7 @@ mod arguments;
 mod build;
 mod commands;
 mod failure;
+mod log;
 mod output;
 mod place;
 mod show;

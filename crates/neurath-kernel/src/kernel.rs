@@ -30,9 +30,11 @@ use crate::process::{
 };
 use crate::signal::{NameRequest, Signal, SpawnRequest, node_itself};
 use crate::timers::{TimerKey, Timers};
+use crate::trace::{Happened, Post, TraceEvent, TraceFilter, Tracer, Tracers, WatchId};
 use crate::types::{Types, fit_any};
 
 pub use listing::{ProcessInfo, Refusal};
+pub use tracing::{Held, Totals};
 
 mod actions;
 mod ends;
@@ -44,6 +46,7 @@ mod names;
 mod nodes;
 mod pressure;
 mod routing;
+mod tracing;
 mod turns;
 
 /// Where a kernel is.
@@ -247,9 +250,9 @@ pub struct Kernel {
     /// What people call this node.
     name: String,
     refusals: VecDeque<Refusal>,
-    refused: u64,
-    undeliverable: u64,
     recorder: Option<Recorder>,
+    tracers: Tracers,
+    totals: Totals,
 }
 
 /// Sees every signal from elsewhere and every external input, with its time, before it is handled.
@@ -284,9 +287,9 @@ impl Kernel {
             node_watchers: BTreeSet::new(),
             name: String::new(),
             refusals: VecDeque::new(),
-            refused: 0,
-            undeliverable: 0,
             recorder: None,
+            tracers: Tracers::default(),
+            totals: Totals::default(),
         }
     }
 
@@ -358,6 +361,7 @@ impl Kernel {
             None => sender.deferred.push(Signal::TimerFired { timer, envelope }),
             Some(port) => {
                 port.timer_fired(timer);
+                self.trace(from, || Happened::Sent(Post::sent(&envelope)));
                 self.route(Signal::Message(envelope));
             }
         }
@@ -399,6 +403,8 @@ impl Kernel {
         let port = Box::new(Port::new(pid, self.config.port, self.serials.clone()));
         let process = Process::new(pid, program.clone(), entry, Stage::New { arguments }, port, parent);
         let slot = self.insert(process);
+        self.totals.spawned += 1;
+        self.trace_spawned(pid, program, entry, parent);
         self.enqueue(slot);
         Ok(slot)
     }

@@ -17,6 +17,7 @@ pub mod process;
 pub mod session;
 pub mod signal;
 mod timers;
+pub mod trace;
 pub mod types;
 
 pub use hash::{IdHasher, IdMap, IdSet};

@@ -86,6 +86,19 @@ pub struct Footprint {
     pub hibernates: bool,
 }
 
+/// What the bodies of a shard take up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodiesHeld {
+    /// Processes with an instance.
+    pub awake: u64,
+    /// Bytes of their linear memory.
+    pub memory_bytes: u64,
+    /// Processes that hibernate.
+    pub hibernating: u64,
+    /// Bytes of their images.
+    pub image_bytes: u64,
+}
+
 impl Bodies {
     /// None yet.
     pub fn new(rule: Hibernation) -> Self {
@@ -162,6 +175,25 @@ impl Bodies {
             Body::Awake(instance) => Some(Footprint { bytes: instance.memory_bytes() as u64, hibernates: false }),
             Body::Asleep(sleeper) => Some(Footprint { bytes: sleeper.image.len() as u64, hibernates: true }),
         }
+    }
+
+    /// What all bodies take up, those that are being polled not among them.
+    pub fn held(&self) -> BodiesHeld {
+        let mut held = BodiesHeld::default();
+        for entry in &self.slots {
+            match &entry.body {
+                Body::None => {}
+                Body::Awake(instance) => {
+                    held.awake += 1;
+                    held.memory_bytes += instance.memory_bytes() as u64;
+                }
+                Body::Asleep(sleeper) => {
+                    held.hibernating += 1;
+                    held.image_bytes += sleeper.image.len() as u64;
+                }
+            }
+        }
+        held
     }
 
     /// One process fewer is awake, if any was idle.

@@ -174,6 +174,12 @@ pub enum NodeError {
     /// The version to remove is in use.
     #[error("{0} is in use: {1}")]
     InUse(String, String),
+    /// As many traces run as may.
+    #[error("{limit} traces run already; end one, or raise `traces` below `[trace]` in the node's configuration")]
+    TooManyTraces {
+        /// The limit.
+        limit: usize,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

@@ -7,28 +7,33 @@ mod bodies;
 mod builder;
 mod catalog;
 mod cluster;
-mod config;
+pub mod config;
 mod error;
 mod guest;
 mod identity;
 mod inbox;
 mod logs;
+mod meter;
+mod metrics;
 mod node;
 mod shard;
 mod shared;
+mod trace;
 mod types;
 mod upgrade;
 
-pub use bodies::Footprint;
+pub use bodies::{BodiesHeld, Footprint};
 pub use builder::{Builder, BuilderError, Built, manifest_of};
 pub use catalog::LoadedInfo;
 pub use cluster::peers::PeerInfo;
 pub use cluster::{ClusterConfig, SetupError, Transport, Unconfirmed};
-pub use config::{Hibernation, NodeConfig};
+pub use config::{Hibernation, NodeConfig, Settings};
 pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;
+pub use meter::ShardLoad;
 pub use node::{
     InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, init_cluster,
 };
 pub use shared::{Death, UpgradeEvent};
+pub use trace::{Trace, TraceOptions};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neurath_code::store::{ArtifactHash, Binding, GetError, ModuleName, ModuleRef, ModuleVersion, PutOptions, Store};
-use neurath_engine::{Engine, EngineConfig, Ticker, prepare};
+use neurath_engine::{Engine, EngineConfig, ModuleLimits, Ticker, prepare};
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::{Kernel, Place, Program, Signal};
 use neurath_proto::envelope::Class;
@@ -41,6 +41,7 @@ mod arguments;
 mod clustering;
 mod running;
 mod upgrading;
+mod watching;
 
 /// How a module is installed.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +85,7 @@ struct Inner {
     engine: Engine,
     store: Store,
     last_upgrade: std::sync::atomic::AtomicU64,
+    last_trace: std::sync::atomic::AtomicU64,
     next_shard: std::sync::atomic::AtomicUsize,
     /// Upgrades and installations happen one after the other.
     changing: tokio::sync::Mutex<()>,
@@ -113,8 +115,13 @@ impl Node {
         let identity = begin_life(&config.data)?;
         let engine = Engine::new(EngineConfig {
             memory_bytes_max: config.memory_bytes as usize,
+            stack_bytes_max: config.stack_bytes,
+            state_bytes_max: config.state_bytes,
+            image_bytes_max: config.image_bytes,
             perf_map: config.perf_map,
             cache: Some(config.data.join("native")),
+            cache_bytes_max: config.native_cache_bytes,
+            module: ModuleLimits { bytes_max: config.module_bytes, ..ModuleLimits::default() },
             ..EngineConfig::default()
         })?;
         let ticker = Ticker::start(&engine, Duration::from_millis(1)).map_err(StartError::Thread)?;
@@ -143,6 +150,7 @@ impl Node {
             engine,
             store,
             last_upgrade: Default::default(),
+            last_trace: Default::default(),
             next_shard: Default::default(),
             changing: Default::default(),
             _ticker: ticker,

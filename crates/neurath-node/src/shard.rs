@@ -18,6 +18,7 @@ use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::membership::{Member, MemberInfo};
 use neurath_kernel::session::DialId;
+use neurath_kernel::trace::{TraceFilter, Tracer, WatchId};
 use neurath_kernel::{
     Effect, Kernel, Outcome, Port, Program, Signal, Slot, SpawnRequest, Turn, UpgradeId, UpgradeOrder, Work,
 };
@@ -35,6 +36,7 @@ use crate::catalog::loaded;
 use crate::cluster::peers::PeerInfo;
 use crate::guest::Guest;
 use crate::inbox::Inbox;
+use crate::meter::{Meter, ShardLoad};
 use crate::shared::Shared;
 use crate::upgrade;
 
@@ -158,6 +160,21 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Answer, CallError>>,
     },
+    /// What it does and holds.
+    Load(oneshot::Sender<ShardLoad>),
+    /// Tell of what happens from now on.
+    Trace {
+        /// The trace.
+        id: WatchId,
+        /// What it is about.
+        filter: TraceFilter,
+        /// Whom to tell.
+        tracer: Tracer,
+        /// It has begun.
+        begun: oneshot::Sender<()>,
+    },
+    /// No more.
+    EndTrace(WatchId),
     /// What processes there are.
     List(oneshot::Sender<Vec<ProcessDetails>>),
     /// One process.
@@ -228,6 +245,8 @@ pub struct ProcessDetails {
     pub info: ProcessInfo,
     /// What its memory takes up; `None` while it keeps a thread or has not started.
     pub footprint: Option<Footprint>,
+    /// Nanoseconds that it has computed, estimated from some of its turns.
+    pub cpu_ns: u64,
     /// The shard that it is on.
     pub shard: u32,
 }
@@ -261,6 +280,7 @@ pub struct Shard {
     pub(crate) shared: Arc<Shared>,
     index: u32,
     bodies: Bodies,
+    meter: Meter,
     inbox: Arc<Inbox<Input>>,
     incoming: Vec<Input>,
     outgoing: Vec<Vec<Input>>,
@@ -281,11 +301,13 @@ impl Shard {
         let inbox = shared.inboxes[index as usize].clone();
         let outgoing = shared.inboxes.iter().map(|_| Vec::new()).collect();
         let bodies = Bodies::new(shared.config.hibernation);
+        let meter = Meter::new(shared.clock.now(), index);
         Box::new(Self {
             kernel,
             shared,
             index,
             bodies,
+            meter,
             inbox,
             incoming: Vec::new(),
             outgoing,
@@ -318,10 +340,13 @@ impl Shard {
                     shard.bodies.sweep(now);
                 }
                 let Some(turn) = shard.kernel.next_turn() else { break };
+                let slot = turn.slot;
+                shard.meter.begin(&shard.shared.clock);
                 match Self::take_turn(shard, turn) {
                     Some(back) => shard = back,
                     None => return,
                 }
+                shard.meter.end(slot, &shard.shared.clock);
             }
             shard.pump();
             shard.flush();
@@ -336,7 +361,9 @@ impl Shard {
         let next = deadlines.into_iter().flatten().min();
         let time = next.map(|at| Duration::from_nanos(at.saturating_sub(self.shared.clock.now())));
         if time != Some(Duration::ZERO) {
+            let before = self.shared.clock.now();
             self.sleep_for(time);
+            self.meter.slept(self.shared.clock.now() - before);
         }
     }
 
@@ -444,6 +471,7 @@ impl Shard {
         }
         let flag = Arc::new(AtomicBool::new(false));
         shard.detached.insert(shard.running, flag.clone());
+        shard.meter.leaves(shard.running, &shard.shared.clock);
         let inbox = shard.inbox.clone();
         let (sender, receiver) = mpsc::channel::<Box<Self>>();
         let thread = std::thread::Builder::new().name(format!("shard {}", shard.index)).spawn(move || {
@@ -459,6 +487,7 @@ impl Shard {
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started for a shard whose guest does not come back");
                 shard.detached.remove(&shard.running);
+                shard.meter.returns(shard.running, &shard.shared.clock);
                 Err((shard, None))
             }
         }
@@ -478,6 +507,7 @@ impl Shard {
                 Input::Returned(returned) => {
                     let Returned { slot, instance, port, outcome } = *returned;
                     self.detached.remove(&slot);
+                    self.meter.returns(slot, &self.shared.clock);
                     self.bodies.put(slot, instance);
                     self.kernel.finish(slot, port, outcome);
                 }
@@ -505,6 +535,14 @@ impl Shard {
                 let _ = started.send(spawned);
             }
             Command::Ask { message, reply } => self.ask(message, reply),
+            Command::Load(reply) => {
+                let _ = reply.send(self.load());
+            }
+            Command::Trace { id, filter, tracer, begun } => {
+                self.kernel.add_tracer(id, filter, tracer);
+                let _ = begun.send(());
+            }
+            Command::EndTrace(id) => self.kernel.remove_tracer(id),
             Command::List(reply) => {
                 let list = self.kernel.list().into_iter().map(|info| self.details(info));
                 let _ = reply.send(list.collect());
@@ -584,7 +622,19 @@ impl Shard {
     }
 
     fn details(&self, info: ProcessInfo) -> ProcessDetails {
-        ProcessDetails { footprint: self.bodies.footprint(info.slot), shard: self.index, info }
+        let cpu_ns = self.meter.of(info.slot, &self.shared.clock);
+        ProcessDetails { footprint: self.bodies.footprint(info.slot), cpu_ns, shard: self.index, info }
+    }
+
+    fn load(&self) -> ShardLoad {
+        ShardLoad {
+            shard: self.index,
+            totals: self.kernel.totals(),
+            held: self.kernel.held(),
+            bodies: self.bodies.held(),
+            threads_kept: self.detached.len() as u64,
+            busy_ns: self.meter.busy_ns(&self.shared.clock),
+        }
     }
 
     /// Gives someone outside a pid and a ref under which the answer comes.
@@ -656,6 +706,7 @@ impl Shard {
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {
                 self.bodies.remove(slot, pid);
+                self.meter.forget(slot);
                 self.shared.ended(pid, reason);
             }
             Effect::Interrupt(slot) => {

@@ -1,7 +1,7 @@
 //! What the shards of one node share: the inboxes, the catalog, counters. Nothing on the path of a message.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +13,6 @@ use crate::cluster::Cluster;
 use crate::config::NodeConfig;
 use crate::inbox::Inbox;
 use crate::shard::Input;
-
-/// Events that are remembered for listings.
-const REMEMBERED: usize = 1024;
 
 /// A process that ended otherwise than normally.
 #[derive(Clone, Debug)]
@@ -61,6 +58,8 @@ pub struct Shared {
     deaths: Mutex<VecDeque<Death>>,
     upgrades: Mutex<VecDeque<UpgradeEvent>>,
     upgrades_counted: [AtomicU64; 2],
+    /// Traces that run.
+    pub traces: AtomicUsize,
     stopped: Mutex<usize>,
     all_stopped: Condvar,
 }
@@ -79,6 +78,7 @@ impl Shared {
             deaths: Mutex::default(),
             upgrades: Mutex::default(),
             upgrades_counted: [AtomicU64::new(0), AtomicU64::new(0)],
+            traces: AtomicUsize::new(0),
             stopped: Mutex::new(0),
             all_stopped: Condvar::new(),
         }
@@ -91,7 +91,7 @@ impl Shared {
             return;
         }
         tracing::debug!(%pid, %reason, "process ended");
-        remember(&self.deaths, Death { at_ms: now_ms(), pid, reason });
+        remember(&self.deaths, self.config.events, Death { at_ms: now_ms(), pid, reason });
     }
 
     /// A process has changed its code, or tried.
@@ -99,7 +99,7 @@ impl Shared {
         self.upgrades_counted[usize::from(result.is_err())].fetch_add(1, Ordering::Relaxed);
         let took_us = took.as_micros() as u64;
         let event = UpgradeEvent { at_ms: now_ms(), pid, from: from.into(), to: to.into(), result, took_us };
-        remember(&self.upgrades, event);
+        remember(&self.upgrades, self.config.events, event);
     }
 
     /// Processes that have ended since the start.
@@ -137,9 +137,9 @@ impl Shared {
     }
 }
 
-fn remember<T>(list: &Mutex<VecDeque<T>>, event: T) {
+fn remember<T>(list: &Mutex<VecDeque<T>>, at_most: usize, event: T) {
     let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
-    if list.len() >= REMEMBERED {
+    if list.len() >= at_most {
         list.pop_front();
     }
     list.push_back(event);

@@ -18,8 +18,9 @@ use clap::Args;
 use self::record::Record;
 use self::stage::Stage;
 use self::subject::Subject;
-use crate::commands::node::{LogFormat, stop_signal, trace};
+use crate::commands::node::stop_signal;
 use crate::failure::Failure;
+use crate::log;
 use crate::output::{Bar, note, print, print_json};
 
 /// Upgrade programs under load, and count what was lost
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    trace(LogFormat::Text, "error")?;
+    log::quietly("error")?;
     let file = arguments.json.as_deref().filter(|file| file.as_os_str() != "-");
     // Said before the demo has run, not after it.
     file.map_or(Ok(()), writable)?;

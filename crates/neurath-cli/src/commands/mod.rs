@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod deaths;
 pub(crate) mod demo;
 pub(crate) mod info;
@@ -19,6 +20,8 @@ pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod spawn;
 pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod trace;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 pub(crate) mod upgrades;
@@ -42,6 +45,7 @@ async fn dispatch(Arguments { place, command }: Arguments) -> Result<(), Failure
         Command::Build(arguments) => build::run(arguments).await,
         Command::Run(arguments) => run::run(arguments, &place).await,
         Command::Node(arguments) => node::run(arguments, &place).await,
+        Command::Config(arguments) => config::run(arguments),
         Command::Stop(arguments) => stop::run(arguments, &place).await,
         Command::Install(arguments) => install::run(arguments, &place).await,
         Command::Uninstall(arguments) => uninstall::run(arguments, &place).await,
@@ -54,6 +58,8 @@ async fn dispatch(Arguments { place, command }: Arguments) -> Result<(), Failure
         Command::Kill(arguments) => kill::run(arguments, &place).await,
         Command::Upgrade(arguments) => upgrade::run(arguments, &place).await,
         Command::Upgrades(arguments) => upgrades::run(arguments, &place).await,
+        Command::Top(arguments) => top::run(arguments, &place).await,
+        Command::Trace(arguments) => trace::run(arguments, &place).await,
         Command::Logs(arguments) => logs::run(arguments, &place).await,
         Command::Refusals(arguments) => refusals::run(arguments, &place).await,
         Command::Deaths(arguments) => deaths::run(arguments, &place).await,

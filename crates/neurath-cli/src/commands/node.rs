@@ -1,15 +1,16 @@
 //! `neurath node`: a node in the foreground, until a signal or a request stops it.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use neurath_node::api::ControlServer;
 use neurath_node::{Node, NodeConfig};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
+use crate::commands::config::settings;
 use crate::failure::Failure;
+use crate::log::{self, Format, Level};
 use crate::output::{bold, note, print};
 use crate::place::Place;
 use crate::show;
@@ -17,34 +18,41 @@ use crate::show;
 /// Start a node and stay with it
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Ctrl-C, SIGTERM or `neurath stop` stops it. NEURATH_LOG chooses what it tells on standard error, for \
-                  example `debug` or `neurath_node=trace`.\n\nExamples:\n  neurath node\n  \
-                  neurath node --data ./node-a --shards 2"
+    after_help = "Ctrl-C, SIGTERM or `neurath stop` stops it. NEURATH_LOG chooses in detail what it tells on standard \
+                  error, for example `debug` or `neurath_node=trace`. What is given here wins over the configuration \
+                  file.\n\nExamples:\n  neurath node\n  neurath node --data ./node-a --shards 2\n  \
+                  neurath node --config node-a.toml --log-format json"
 )]
 pub(crate) struct Arguments {
+    /// The configuration, as `neurath config` prints it [default: neurath.toml in the data directory, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Scheduler threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     shards: Option<u32>,
-    /// How it tells what happens, on standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-}
-
-/// See `--log-format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
+    /// How it tells what happens, on standard error [default: text]
+    #[arg(long, value_enum)]
+    log_format: Option<Format>,
+    /// How much it tells [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    log_level: Option<Level>,
+    /// How much of what processes write it tells too [default: off]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    log_processes: Option<Level>,
 }
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
-    trace(arguments.log_format, "warn,neurath=info,neurath_node=info")?;
+    let mut settings = settings(&place.dir()?, arguments.config.as_deref())?;
+    settings.node.shards = arguments.shards.unwrap_or(settings.node.shards);
+    settings.log.format = arguments.log_format.map_or(settings.log.format, Into::into);
+    settings.log.processes = arguments.log_processes.map_or(settings.log.processes, Into::into);
+    log::of_node(&mut settings.log, arguments.log_level)?;
     let stop = stop_signal()?;
-    let (node, control) = start(&place.dir()?, arguments.shards)?;
+    let (node, control) = start(settings.node)?;
+    log::processes(&node, settings.log.processes)?;
+    let metrics = control.metrics().map(|at| format!("  metrics http://{at}/metrics\n")).unwrap_or_default();
     print(format!(
-        "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\nready; Ctrl-C stops it",
+        "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\n{metrics}ready; Ctrl-C stops it",
         bold().apply_to("neurath"),
         env!("CARGO_PKG_VERSION"),
         node.id(),
@@ -59,16 +67,15 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     served.map_err(|error| Failure::new(format!("the control socket failed: {error}")))
 }
 
-/// A node on a data directory, with its control socket.
-pub(crate) fn start(data: &Path, shards: Option<u32>) -> Result<(Node, ControlServer), Failure> {
+/// A node, with its control socket.
+pub(crate) fn start(config: NodeConfig) -> Result<(Node, ControlServer), Failure> {
+    let data = &config.data;
     let mut builder = std::fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(data);
     made.map_err(|error| {
         Failure::new(format!("the data directory {} cannot be made: {error}", data.display()))
             .help("choose another one with `--data DIR` or NEURATH_DATA")
     })?;
-    let mut config = NodeConfig::new(data);
-    config.shards = shards.unwrap_or(config.shards);
     let node = Node::start(config).map_err(Failure::new)?;
     let control = ControlServer::bind(node.clone()).map_err(|error| {
         node.stop();
@@ -88,19 +95,4 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send, Failure> 
             _ = terminate.recv() => {}
         }
     })
-}
-
-/// Sends what the node tells to standard error, as far as NEURATH_LOG or `default` say.
-pub(crate) fn trace(format: LogFormat, default: &str) -> Result<(), Failure> {
-    let filter = match std::env::var("NEURATH_LOG") {
-        Ok(text) => EnvFilter::try_new(&text)
-            .map_err(|error| Failure::usage(format!("NEURATH_LOG is `{text}`: {error}")).help("for example `info`"))?,
-        Err(_) => EnvFilter::new(default),
-    };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(console::colors_enabled_stderr()).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
 }

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use clap::Args;
 use neurath_node::api::Client;
 use neurath_node::api::view::DeathView;
-use neurath_node::{Node, NodeError};
+use neurath_node::{Node, NodeConfig, NodeError};
 use tokio::time::{Duration, sleep};
 
 use crate::build::{BuildArguments, crate_dir};
 use crate::commands::logs::show_line;
-use crate::commands::node::{LogFormat, start, stop_signal, trace};
+use crate::commands::node::{start, stop_signal};
 use crate::failure::Failure;
+use crate::log;
 use crate::output::{clean_below, dim, note, print};
 use crate::place::Place;
 use crate::show::Pids;
@@ -56,7 +57,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
-    trace(LogFormat::Text, "warn")?;
+    log::quietly("warn")?;
     let stop = stop_signal()?;
     let (data, _thrown_away) = match &place.data {
         Some(_) => (place.dir()?, None),
@@ -67,7 +68,9 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
         }
     };
     let arguments = Arguments { path: crate_dir(&arguments.path)?, ..arguments };
-    let (node, control) = start(&data, arguments.shards).map_err(|failure| match &place.data {
+    let mut config = NodeConfig::new(&data);
+    config.shards = arguments.shards.unwrap_or(config.shards);
+    let (node, control) = start(config).map_err(|failure| match &place.data {
         Some(_) => failure.or_help(
             "`run` has a node of its own: leave out `--data` and NEURATH_DATA (`env -u NEURATH_DATA neurath run`); for a \
              node that runs already there are `neurath install` and `neurath spawn`",

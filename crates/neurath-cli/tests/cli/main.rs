@@ -7,6 +7,7 @@ mod harness;
 mod life;
 mod limits;
 mod listings;
+mod operating;
 mod programs;
 mod upgrades;
 mod watch;

@@ -14,6 +14,7 @@ impl Kernel {
             if let Action::Send(envelope) = action {
                 sent += 1;
                 let to = envelope.to;
+                self.trace(pid, || Happened::Sent(Post::sent(&envelope)));
                 let elsewhere = envelope.class != Class::Reply && !self.is_here(to);
                 self.route_message(envelope);
                 if elsewhere {
@@ -26,6 +27,7 @@ impl Kernel {
         if let Some(process) = self.at(slot) {
             process.counts.sent += sent;
         }
+        self.totals.sent += sent;
         port.return_outbox(outbox);
     }
 
@@ -52,6 +54,7 @@ impl Kernel {
                     && let Some(process) = self.at(slot)
                     && process.links.insert(other)
                 {
+                    self.trace(pid, || Happened::Linked { to: other });
                     self.route(Signal::Link { to: other, from: pid });
                 }
             }
@@ -59,6 +62,7 @@ impl Kernel {
                 if let Some(process) = self.at(slot)
                     && process.links.remove(&other)
                 {
+                    self.trace(pid, || Happened::Unlinked { to: other });
                     self.route(Signal::Unlink { to: other, from: pid });
                 }
             }
@@ -66,10 +70,12 @@ impl Kernel {
                 if let Some(process) = self.at(slot) {
                     process.watching.insert(reference, other);
                 }
+                self.trace(pid, || Happened::Monitored { whom: other });
                 self.route(Signal::Monitor { to: other, from: pid, reference });
             }
             Action::Demonitor(reference) => {
                 if let Some(other) = self.at(slot).and_then(|p| p.watching.remove(&reference)) {
+                    self.trace(pid, || Happened::Demonitored { whom: other });
                     self.route(Signal::Demonitor { to: other, from: pid, reference });
                 }
             }
@@ -125,6 +131,11 @@ impl Kernel {
                 }
                 if let Some(reference) = monitor {
                     born.watchers.insert((parent, reference));
+                    self.trace(parent, || Happened::Monitored { whom: child });
+                }
+                if link {
+                    self.trace(parent, || Happened::Linked { to: child });
+                    self.trace(child, || Happened::Linked { to: parent });
                 }
             }
             Err(message) => {

@@ -38,7 +38,7 @@ impl Kernel {
             for (to, reference) in port.callers() {
                 self.route(Signal::CallFailed { to, reference, error: down_error(&reason) });
             }
-            self.undeliverable += u64::from(port.mailbox().len());
+            self.totals.undeliverable += u64::from(port.mailbox().len());
         }
         for to in links {
             self.route(Signal::Exit { to, from: pid, reason: reason.clone(), linked: true });
@@ -56,6 +56,12 @@ impl Kernel {
         for signal in deferred {
             self.nobody(signal);
         }
+        if reason.is_normal() {
+            self.totals.ended_normally += 1;
+        } else {
+            self.totals.ended_abnormally += 1;
+        }
+        self.trace(pid, || Happened::Died { reason: reason.clone() });
         self.effects.push_back(Effect::Ended { slot, pid, reason });
     }
 }

@@ -69,12 +69,12 @@ impl Kernel {
 
     /// Messages that were refused since the start, and those that are remembered, oldest first.
     pub fn refusals(&self) -> (u64, impl Iterator<Item = &Refusal>) {
-        (self.refused, self.refusals.iter())
+        (self.totals.refused, self.refusals.iter())
     }
 
     /// Messages that found nobody, and those whose reader ended first.
     pub fn undeliverable(&self) -> u64 {
-        self.undeliverable
+        self.totals.undeliverable
     }
 
     /// All processes, by serial.

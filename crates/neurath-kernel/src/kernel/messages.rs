@@ -21,7 +21,9 @@ impl Kernel {
         let Some(process) = self.processes[slot.0 as usize].as_deref_mut() else { return };
         let Some(port) = &mut process.port else { return };
         if envelope.class == Class::Reply {
+            let (to, post) = (envelope.to, Post::received(&envelope));
             if port.answered(envelope) {
+                self.tracers.tell_of(self.now, to, || Happened::Received(post));
                 self.settle(slot);
             } else {
                 process.counts.late += 1;
@@ -50,6 +52,8 @@ impl Kernel {
             return;
         }
         process.counts.received += 1;
+        self.totals.received += 1;
+        self.tracers.tell_of(self.now, to, || Happened::Received(Post::received(&envelope)));
         port.deliver(envelope, &*self.types);
         let full = !may_overshoot && from != to && port.is_full();
         if !process.queued {
@@ -59,6 +63,7 @@ impl Kernel {
             && let Some(process) = self.at(slot)
             && process.waiters.insert(from)
         {
+            self.trace(to, || Happened::Full { sender: from });
             self.route(Signal::Full { to: from, target: to });
         }
     }
@@ -109,13 +114,16 @@ impl Kernel {
             self.not_delivered(message.from, to, message.schema, &why);
         }
         let type_name = self.types.name(message.schema);
-        self.refused += 1;
+        self.totals.refused += 1;
+        self.trace(to, || Happened::Refused { from: message.from, schema: message.schema, why: why.clone() });
         self.keep(Refusal { at: self.now, from: message.from, to, type_name, reason: why });
     }
 
     /// Counts and lists a message that its reader did not take.
     pub(super) fn refuse(&mut self, envelope: &Envelope, why: &str) {
-        self.refused += 1;
+        self.totals.refused += 1;
+        let (from, schema) = (envelope.from, envelope.schema);
+        self.trace(envelope.to, || Happened::Refused { from, schema, why: why.into() });
         self.remember(envelope, why);
     }
 

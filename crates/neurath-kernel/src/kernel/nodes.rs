@@ -28,6 +28,7 @@ impl Kernel {
         let known = self.known.node_up;
         self.tell_node_watchers(node, known, &notice);
         if self.place.shard == 0 {
+            self.trace_node(Happened::NodeUp { node, incarnation });
             self.share_groups(node);
         }
     }
@@ -60,6 +61,9 @@ impl Kernel {
             }
         }
         if peer.up.is_some() {
+            if self.place.shard == 0 {
+                self.trace_node(Happened::NodeDown { node, why: reason.to_string() });
+            }
             let notice = NodeDown { monitor: Ref::NONE, node, reason: reason.to_string() };
             let known = self.known.node_down;
             self.tell_node_watchers(node, known, &notice);
@@ -93,6 +97,9 @@ impl Kernel {
             }
             if monitor.is_some() {
                 born.watchers.insert((from, monitor));
+            }
+            if link {
+                self.trace(pid, || Happened::Linked { to: from });
             }
         });
         self.route(Signal::Spawned { to: from, from: pid, reference, link, monitor, result });
@@ -265,6 +272,10 @@ impl Kernel {
                 }
                 if monitor.is_some() {
                     process.watching.insert(monitor, child);
+                    self.trace(to, || Happened::Monitored { whom: child });
+                }
+                if link {
+                    self.trace(to, || Happened::Linked { to: child });
                 }
                 Answer::Spawned { pid: child, monitor }
             }
@@ -313,6 +324,7 @@ impl Kernel {
             process.blocked_on.push(target);
             peer.held.push(process.pid);
             let pid = process.pid;
+            self.trace(pid, || Happened::Blocked { by: target });
             self.hold(pid, Hold::BackPressure, true);
         }
     }

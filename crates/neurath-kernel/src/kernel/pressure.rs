@@ -12,6 +12,7 @@ impl Kernel {
         if !process.blocked_on.contains(&target) {
             process.blocked_on.push(target);
         }
+        self.trace(origin, || Happened::Blocked { by: target });
         self.hold(origin, Hold::BackPressure, true);
         self.route(Signal::Probe { to: target, origin, target, hops: 64 });
     }
@@ -41,6 +42,7 @@ impl Kernel {
         let hold = hold && !process.blocked_on.contains(&target);
         if hold {
             process.blocked_on.push(target);
+            self.trace(from, || Happened::Blocked { by: target });
         }
         if ask {
             self.route(Signal::Settle { to: target, from });
@@ -62,6 +64,7 @@ impl Kernel {
         let to = process.pid;
         if process.port.as_ref().is_some_and(|port| port.is_full()) {
             if process.waiters.insert(from) {
+                self.trace(to, || Happened::Full { sender: from });
                 self.route(Signal::Full { to: from, target: to });
             }
         } else {
@@ -73,7 +76,9 @@ impl Kernel {
         let window = self.window();
         let Some(process) = self.at(slot) else { return };
         let from = process.pid;
+        let before = process.blocked_on.len();
         process.blocked_on.retain(|pid| *pid != target);
+        let was_blocked = process.blocked_on.len() < before;
         let mut ask = false;
         if let Some(debt) = process.debts.get_mut(&target) {
             debt.sent = debt.sent.saturating_sub(debt.asked);
@@ -84,6 +89,9 @@ impl Kernel {
             }
         }
         let free = process.blocked_on.is_empty();
+        if was_blocked {
+            self.trace(from, || Happened::Unblocked { by: target });
+        }
         if ask {
             self.route(Signal::Settle { to: target, from });
         }

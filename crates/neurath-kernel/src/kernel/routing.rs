@@ -89,10 +89,14 @@ impl Kernel {
                 }
             }
             Signal::Link { from, .. } => {
-                process.links.insert(from);
+                if process.links.insert(from) {
+                    self.trace(to, || Happened::Linked { to: from });
+                }
             }
             Signal::Unlink { from, .. } => {
-                process.links.remove(&from);
+                if process.links.remove(&from) {
+                    self.trace(to, || Happened::Unlinked { to: from });
+                }
             }
             Signal::Exit { from, reason, linked, .. } => self.exit_signal(slot, from, reason, linked),
             Signal::Kill { by, .. } => self.end(slot, to, ExitReason::Killed { by }),
@@ -117,10 +121,14 @@ impl Kernel {
                 self.tell_sender(slot, target, type_name, reason);
             }
             Signal::Named { name, registrar, from, reference, .. } => {
-                process.names.push((registrar, name));
+                process.names.push((registrar, name.clone()));
+                self.trace(to, || Happened::Registered { name });
                 self.answer_name(from, reference, NameAnswer::Done);
             }
-            Signal::Unnamed { name, registrar, .. } => process.names.retain(|n| *n != (registrar, name.clone())),
+            Signal::Unnamed { name, registrar, .. } => {
+                process.names.retain(|n| *n != (registrar, name.clone()));
+                self.trace(to, || Happened::Unregistered { name });
+            }
             Signal::Spawned { from, reference, link, monitor, result, .. } => {
                 self.spawned(slot, from, reference, link, monitor, result);
             }
@@ -155,6 +163,7 @@ impl Kernel {
             && from != to
             && process.waiters.insert(from)
         {
+            self.trace(to, || Happened::Full { sender: from });
             self.route(Signal::Full { to: from, target: to });
         }
     }
@@ -165,7 +174,7 @@ impl Kernel {
             // Its own timer, or what it had said to itself: nobody misses it.
             Signal::Message(envelope) | Signal::TimerFired { envelope, .. } if envelope.from == envelope.to => {}
             Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => {
-                self.undeliverable += 1;
+                self.totals.undeliverable += 1;
                 if envelope.class == Class::Reply {
                     return;
                 }

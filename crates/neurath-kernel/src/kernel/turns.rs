@@ -45,6 +45,7 @@ impl Kernel {
                 continue;
             };
             process.counts.polls += 1;
+            self.totals.turns += 1;
             port.set_now(now);
             return Some(Turn { slot, pid: process.pid, port, work });
         }
@@ -107,6 +108,7 @@ impl Kernel {
             }
             Outcome::Upgraded { program, entry, exited } => {
                 port.commit();
+                self.tracers.tell_of(self.now, pid, || Happened::Upgraded { program: program.name.clone() });
                 process.program = program;
                 process.entry = entry;
                 process.counts.upgrades += 1;
@@ -121,6 +123,9 @@ impl Kernel {
             Outcome::RolledBack { reason, attempted } => {
                 port.rollback();
                 process.counts.rollbacks += u32::from(attempted);
+                if attempted {
+                    self.tracers.tell_of(self.now, pid, || Happened::RolledBack { why: reason.clone() });
+                }
                 if let Some(becoming) = process.becoming.take() {
                     port.call_failed(becoming.reference, &CallError::NotSent(reason.clone()));
                 }

@@ -8,5 +8,6 @@ mod nodes;
 mod order;
 mod receives;
 mod records;
+mod traces;
 mod upgrades;
 mod world;

@@ -20,8 +20,8 @@ use super::error::{ErrorBody, ErrorView};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
     AnswerView, CallRequest, DeathsView, LogView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView,
-    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest, StoppingView,
-    UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView,
+    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView, SpawnRequest,
+    StoppingView, TraceLine, TraceRequest, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView,
 };
 
 /// An answer that is not a stream of lines may have this many bytes.
@@ -100,6 +100,21 @@ impl Client {
     pub async fn processes(&self, module: Option<&str>, limit: usize) -> Result<ProcessesView, ClientError> {
         let module = module.map(|module| format!("&module={}", escape(module))).unwrap_or_default();
         self.get(&format!("/v1/processes?limit={limit}{module}")).await
+    }
+
+    /// `GET /v1/processes`, those first that have most of something: `mailbox`, `memory`, `cpu` or `messages`.
+    pub async fn processes_by(&self, sort: &str, limit: usize) -> Result<ProcessesView, ClientError> {
+        self.get(&format!("/v1/processes?limit={limit}&sort={}", escape(sort))).await
+    }
+
+    /// `GET /v1/shards`.
+    pub async fn shards(&self) -> Result<ShardsView, ClientError> {
+        self.get("/v1/shards").await
+    }
+
+    /// `POST /v1/trace`: what happens, until the connection is dropped.
+    pub async fn trace(&self, request: &TraceRequest) -> Result<Lines<TraceLine>, ClientError> {
+        self.lines(Method::POST, "/v1/trace", to_bytes(request)?).await
     }
 
     /// `GET /v1/processes/{target}`.

@@ -129,6 +129,7 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::InUse(..) => (S::CONFLICT, "in_use"),
         NodeError::NoCluster | NodeError::NoAuthority => (S::CONFLICT, "no_cluster"),
         NodeError::Authority(_) => (S::INTERNAL_SERVER_ERROR, "authority"),
+        NodeError::TooManyTraces { .. } => (S::TOO_MANY_REQUESTS, "too_many_traces"),
         NodeError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
     }
 }

@@ -6,10 +6,12 @@
 mod client;
 mod error;
 mod examples;
+mod metrics;
 mod rest;
 mod server;
 mod socket;
 mod stream;
+mod trace;
 pub mod view;
 
 pub use client::{Client, ClientError, UPGRADE_ENDED};

@@ -17,16 +17,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::PROCESSES_DEFAULT;
 use super::error::ApiError;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
     AnswerView, CallRequest, DeathsView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView, ProcessInfoView,
-    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, SpawnRequest,
-    StoppingView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
+    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView,
+    SpawnRequest, StoppingView, TraceRequest, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView,
+    UpgradesView, takes,
 };
-use super::{CALL_WITHIN_MAX_MS, CALL_WITHIN_MS, PROCESSES_DEFAULT, PROCESSES_MAX, REQUEST_BYTES_MAX};
 use crate::shared::now_ms;
-use crate::{InstallOptions, Node, NodeError, UpgradeOptions};
+use crate::{InstallOptions, Node, NodeError, ProcessDetails, UpgradeOptions};
 
 #[derive(Clone)]
 struct Api {
@@ -40,6 +41,7 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
     let takes_module = || DefaultBodyLimit::max(ARTIFACT_MAX_BYTES as usize);
     let modules = get(list_modules).post(install).put(install).layer(takes_module());
     let plan = post(plan_upgrade).layer(takes_module());
+    let request_bytes = node.config().api.request_bytes;
     Router::new()
         .route("/v1/node", get(show_node))
         .route("/v1/processes", get(list_processes).post(spawn))
@@ -54,13 +56,16 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/refusals", get(list_refusals))
         .route("/v1/deaths", get(list_deaths))
+        .route("/v1/shards", get(show_shards))
+        .route("/v1/trace", post(trace))
+        .route("/metrics", get(metrics))
         .route("/v1/stop", post(stop))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no_such_route", "there is no such route").hint(SEE))
         .method_not_allowed_fallback(async || {
             let message = "the route has no such method";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message).hint(SEE)
         })
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(request_bytes))
         .with_state(Api { node, stopping })
 }
 
@@ -83,6 +88,15 @@ async fn show_node(State(Api { node, .. }): State<Api>) -> Json<NodeView> {
     })
 }
 
+async fn show_shards(State(Api { node, .. }): State<Api>) -> Json<ShardsView> {
+    let shards = node.shard_loads().await.into_iter().map(Into::into).collect();
+    Json(ShardsView { uptime_ms: node.now_ns() / 1_000_000, shards })
+}
+
+async fn metrics(State(Api { node, .. }): State<Api>) -> Response {
+    super::metrics::answer(&node).await
+}
+
 async fn stop(State(Api { stopping, .. }): State<Api>) -> Json<StoppingView> {
     stopping.send_replace(true);
     Json(StoppingView { stopping: true })
@@ -96,6 +110,32 @@ struct ProcessQuery {
     module: Option<String>,
     #[serde(default = "processes_default")]
     limit: usize,
+    sort: Option<Sort>,
+}
+
+/// What comes first in a listing of processes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    /// Most messages that wait.
+    Mailbox,
+    /// Most bytes.
+    Memory,
+    /// Most time that it has computed.
+    Cpu,
+    /// Most messages that it has sent and received.
+    Messages,
+}
+
+impl Sort {
+    fn of(self, details: &ProcessDetails) -> u64 {
+        match self {
+            Self::Mailbox => u64::from(details.info.mailbox),
+            Self::Memory => details.footprint.map_or(0, |footprint| footprint.bytes),
+            Self::Cpu => details.cpu_ns,
+            Self::Messages => details.info.counts.sent + details.info.counts.received,
+        }
+    }
 }
 
 fn processes_default() -> usize {
@@ -104,7 +144,7 @@ fn processes_default() -> usize {
 
 async fn list_processes(
     State(Api { node, .. }): State<Api>,
-    AQuery(ProcessQuery { module, limit }): AQuery<ProcessQuery>,
+    AQuery(ProcessQuery { module, limit, sort }): AQuery<ProcessQuery>,
 ) -> Answer<ProcessesView> {
     let wanted = |program: &str| {
         let Some(module) = &module else { return true };
@@ -113,7 +153,10 @@ async fn list_processes(
     let mut all = node.processes().await;
     all.retain(|details| wanted(&details.info.program));
     let total = all.len();
-    all.truncate(limit.min(PROCESSES_MAX));
+    if let Some(sort) = sort {
+        all.sort_by_key(|details| std::cmp::Reverse(sort.of(details)));
+    }
+    all.truncate(limit.min(node.config().api.processes));
     Ok(Json(ProcessesView { total, processes: all.into_iter().map(ProcessView::from).collect() }))
 }
 
@@ -138,7 +181,7 @@ async fn spawn(
 
 async fn run(State(Api { node, .. }): State<Api>, ABody(request): ABody<RunRequest>) -> Answer<AnswerView> {
     let RunRequest { module, entry, arguments, within_ms } = request;
-    let within = within(within_ms.unwrap_or(CALL_WITHIN_MAX_MS))?;
+    let within = within(&node, "within_ms", within_ms)?.unwrap_or(node.config().api.call_within_max);
     match node.run(&module, entry.as_deref(), &arguments, within).await {
         Ok(answer) => Ok(Json(AnswerView { answer })),
         Err(error) => Err(with_arguments(&node, &module, entry.as_deref(), error).await),
@@ -158,11 +201,14 @@ async fn with_arguments(node: &Node, module: &str, entry: Option<&str>, error: N
     error.examples(example.into_iter().collect())
 }
 
-fn within(ms: u64) -> Result<Duration, ApiError> {
-    if ms > CALL_WITHIN_MAX_MS {
-        return Err(ApiError::bad_request(format!("`within_ms` is at most {CALL_WITHIN_MAX_MS}")));
+/// How long a request says that something may take.
+fn within(node: &Node, field: &str, ms: Option<u64>) -> Result<Option<Duration>, ApiError> {
+    let most = node.config().api.call_within_max;
+    let said = ms.map(Duration::from_millis);
+    if said.is_some_and(|said| said > most) {
+        return Err(ApiError::bad_request(format!("`{field}` is at most {}", most.as_millis())));
     }
-    Ok(Duration::from_millis(ms))
+    Ok(said)
 }
 
 async fn kill(
@@ -197,7 +243,7 @@ async fn call(
     APath(target): APath,
     ABody(request): ABody<CallRequest>,
 ) -> Answer<AnswerView> {
-    let within = within(request.within_ms.unwrap_or(CALL_WITHIN_MS))?;
+    let within = within(&node, "within_ms", request.within_ms)?.unwrap_or(node.config().api.call_within);
     match node.call(&target, &request.message, within).await {
         Ok(answer) => Ok(Json(AnswerView { answer })),
         Err(error) => Err(with_examples(&node, &target, error, true).await),
@@ -264,10 +310,7 @@ async fn upgrade(
     ABody(request): ABody<UpgradeRequest>,
 ) -> Result<Response, ApiError> {
     let UpgradeRequest { module, patience_ms, dry_run } = request;
-    if patience_ms.is_some_and(|patience_ms| patience_ms > CALL_WITHIN_MAX_MS) {
-        return Err(ApiError::bad_request(format!("`patience_ms` is at most {CALL_WITHIN_MAX_MS}")));
-    }
-    let options = UpgradeOptions { patience: patience_ms.map(Duration::from_millis), dry_run };
+    let options = UpgradeOptions { patience: within(&node, "patience_ms", patience_ms)?, dry_run };
     if !progress {
         // It goes on to its end even if nobody waits for the answer.
         let task = tokio::spawn(async move { node.upgrade(&module, options).await });
@@ -307,6 +350,16 @@ async fn logs(State(Api { node, stopping }): State<Api>, AQuery(query): AQuery<L
     let (out, response) = lines();
     tokio::spawn(write_logs(node, query, stopping.subscribe(), out));
     response
+}
+
+async fn trace(
+    State(Api { node, stopping }): State<Api>,
+    ABody(request): ABody<TraceRequest>,
+) -> Result<Response, ApiError> {
+    let trace = super::trace::begin(&node, request).await?;
+    let (out, response) = lines();
+    tokio::spawn(super::trace::write(node, trace, stopping.subscribe(), out));
+    Ok(response)
 }
 
 async fn list_refusals(State(Api { node, .. }): State<Api>) -> Json<RefusalsView> {

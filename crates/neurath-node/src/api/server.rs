@@ -1,14 +1,15 @@
 //! [`ControlServer`]: the socket of a node, served until the node is to stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::rest;
 use super::socket::{BoundSocket, SocketError, bind};
+use super::{metrics, rest};
 use crate::Node;
 
 /// Requests that run when the node is to stop may take this long to end.
@@ -19,6 +20,7 @@ pub struct ControlServer {
     node: Node,
     listener: UnixListener,
     socket: BoundSocket,
+    metrics: Option<TcpListener>,
     stopping: watch::Sender<bool>,
 }
 
@@ -33,7 +35,13 @@ impl ControlServer {
         let (listener, socket) = bind(&node.config().data)?;
         let listener =
             UnixListener::from_std(listener).map_err(|source| SocketError::Io { path: socket.path.clone(), source })?;
-        Ok(Self { node, listener, socket, stopping: watch::Sender::new(false) })
+        let metrics = node.config().metrics_listen.map(metrics::bind).transpose()?;
+        Ok(Self { node, listener, socket, metrics, stopping: watch::Sender::new(false) })
+    }
+
+    /// Where metrics are served to everyone, if anywhere.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// The socket.
@@ -46,7 +54,10 @@ impl ControlServer {
     /// # Errors
     /// The system fails to accept connections.
     pub async fn serve(self, until: impl Future<Output = ()> + Send) -> io::Result<()> {
-        let Self { node, listener, socket: _socket, stopping } = self;
+        let Self { node, listener, socket: _socket, metrics, stopping } = self;
+        if let Some(listener) = metrics {
+            tokio::spawn(metrics::serve(node.clone(), listener, stopping.subscribe()));
+        }
         let mut stop = stopping.subscribe();
         let mut stop_accepting = stopping.subscribe();
         let router = rest::router(node, stopping.clone());

@@ -30,6 +30,14 @@ pub enum SocketError {
         /// The file.
         path: PathBuf,
     },
+    /// Metrics cannot be served where the configuration says.
+    #[error("cannot listen on {address}, which is `listen` below `[metrics]` of the configuration: {source}")]
+    Metrics {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system refuses.
     #[error("cannot make the control socket: {}: {source}", path.display())]
     Io {

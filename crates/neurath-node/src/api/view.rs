@@ -13,9 +13,12 @@ use neurath_proto::{Pid, Ref};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod watching;
+
 use super::examples::examples;
 pub use crate::shard::LEFT_BEHIND;
 use crate::{Death, LogLine, ModuleInfo, ProcessDetails, UpgradeEvent, UpgradeReport};
+pub use watching::{EventView, ShardView, ShardsView, TraceLine, TraceRequest, TracingView};
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +83,8 @@ pub struct ProcessView {
     pub mailbox_bytes: u64,
     /// Bytes of linear memory, or of the image while it hibernates; `null` while it has none of its own.
     pub memory_bytes: Option<u64>,
+    /// Microseconds that it has computed, estimated from some of its turns.
+    pub cpu_us: u64,
     /// The shard that it is on.
     pub shard: u32,
     /// Who started it.
@@ -466,7 +471,7 @@ pub struct StoppingView {
 
 impl From<ProcessDetails> for ProcessView {
     fn from(details: ProcessDetails) -> Self {
-        let ProcessDetails { info, footprint, shard } = details;
+        let ProcessDetails { info, footprint, cpu_ns, shard } = details;
         let waits = footprint.is_some_and(|f| f.hibernates) && info.standing == Standing::Waiting;
         Self {
             pid: info.pid.to_string(),
@@ -478,6 +483,7 @@ impl From<ProcessDetails> for ProcessView {
             mailbox: info.mailbox,
             mailbox_bytes: info.mailbox_bytes,
             memory_bytes: footprint.map(|f| f.bytes),
+            cpu_us: cpu_ns / 1_000,
             shard,
             parent: info.parent.map(|pid| pid.to_string()),
             links: texts(&info.links),

@@ -1,0 +1,181 @@
+//! Every setting of the file: its name, its bounds, what it is, and where its value lives.
+//!
+//! Invariant: what is read, what is refused and what `neurath config` prints all come from this one table.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{LogFormat, LogLevel, Settings};
+
+/// One setting.
+pub(super) struct Setting {
+    /// The table of the file that it is in.
+    pub section: &'static str,
+    /// Its name there, the unit last.
+    pub key: &'static str,
+    /// Of a number, the least and the most.
+    pub range: (u64, u64),
+    /// What it is, and what happens there.
+    pub about: &'static str,
+    /// Where its value is.
+    pub field: fn(&mut Settings) -> Field<'_>,
+}
+
+/// The value of a setting.
+pub(super) enum Field<'a> {
+    U32(&'a mut u32),
+    U64(&'a mut u64),
+    Usize(&'a mut usize),
+    /// Milliseconds.
+    Time(&'a mut Duration),
+    /// Nanoseconds here, milliseconds in the file.
+    Ns(&'a mut u64),
+    /// Zero in the file is one for each core.
+    Cores(&'a mut u32),
+    Bool(&'a mut bool),
+    /// The empty text is none.
+    Address(&'a mut Option<SocketAddr>),
+    Format(&'a mut LogFormat),
+    Level(&'a mut LogLevel),
+}
+
+/// The second of the two must be larger by so much, or the node could not work.
+pub(super) const AT_LEAST: &[(&str, &str, u64)] = &[
+    ("hibernation.awake_min", "hibernation.awake_max", 0),
+    ("api.call_within_ms", "api.call_within_max_ms", 0),
+    ("process.message_bytes", "session.message_bytes", 64 << 10),
+    ("session.message_bytes", "session.large_window_bytes", 64 << 10),
+    ("session.backoff_min_ms", "session.backoff_max_ms", 0),
+    ("session.ping_after_ms", "session.silence_max_ms", 1),
+];
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Milliseconds.
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// What the tables of the file are about, in the order in which they are printed.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("node", "The node as a whole."),
+    ("process", "Each process."),
+    ("shard", "Each shard: a thread with its own processes."),
+    ("hibernation", "Processes that wait are kept as images, some kilobytes each."),
+    ("upgrade", "Changes of code."),
+    ("api", "The control API."),
+    ("log", "What the node writes on standard error, and the lines of processes."),
+    ("trace", "`neurath trace`."),
+    ("metrics", "What Prometheus reads. The control API has the same under /metrics."),
+    ("session", "What is said to each other node."),
+];
+
+macro_rules! settings {
+    ($($section:ident { $($key:ident: $kind:ident($($place:ident).+), $range:expr, $about:expr;)* })*) => {
+        &[$($(Setting {
+            section: stringify!($section),
+            key: stringify!($key),
+            range: $range,
+            about: $about,
+            field: |settings| Field::$kind(&mut settings.$($place).+),
+        },)*)*]
+    };
+}
+
+/// For settings that are no numbers.
+const NONE: (u64, u64) = (0, 0);
+
+pub(super) const TABLE: &[Setting] = settings! {
+    node {
+        shards: Cores(node.shards), (0, 1024), "Threads that run processes; 0 is one for each core.";
+        names: U32(node.kernel.names), (1, 1 << 24), "Names that processes may have. Beyond, registering fails.";
+        group_members: U32(node.kernel.group_members), (1, 1 << 24),
+            "Members of groups, of all nodes. Beyond, joining fails.";
+        module_bytes: Usize(node.module_bytes), (KIB, 256 * MIB), "A module's wasm. Longer ones are refused.";
+        native_cache_bytes: U64(node.native_cache_bytes), (0, 1024 * GIB),
+            "Compiled code on disk. Beyond, what was unused for longest goes.";
+        events: Usize(node.events), (1, 1 << 20),
+            "Deaths, and changes of code, that are remembered for listings. The counts go on.";
+        perf_map: Bool(node.perf_map), NONE, "Tell Linux's `perf` the names of guests' functions.";
+    }
+    process {
+        memory_bytes: U64(node.memory_bytes), (256 * KIB, 4 * GIB), "Linear memory. Beyond, growing fails.";
+        stack_bytes: Usize(node.stack_bytes), (64 * KIB, 1536 * KIB), "Native stack. Beyond, the process traps.";
+        mailbox_messages: U32(node.kernel.port.mailbox_messages), (1, 1 << 24),
+            "Messages in its mailbox at which senders are held. At four times this, messages are refused.";
+        mailbox_bytes: U64(node.kernel.port.mailbox_bytes), (KIB, 16 * GIB), "The same in bytes.";
+        message_bytes: U32(node.kernel.port.message_bytes), (KIB, 32 * MIB), "One message. Longer ones are not sent.";
+        outbox_actions: U32(node.kernel.port.outbox_actions), (1, 1 << 20),
+            "What it may ask for in one step. Beyond, sends fail until `flush().await`.";
+        outbox_bytes: U64(node.kernel.port.outbox_bytes), (KIB, GIB), "The same in bytes.";
+        takes_per_poll: U32(node.kernel.port.takes_per_poll), (1, 1 << 20),
+            "Messages that it takes in one step before others have their turn.";
+        waiting: U32(node.kernel.port.waiting), (1, 1 << 24), "Its receives and calls that wait at once. Beyond, calls fail.";
+    }
+    shard {
+        processes: U32(node.kernel.processes), (1, 1 << 24), "Processes. Beyond, none is started.";
+        detached: Usize(node.detached_max), (1, 1024),
+            "Processes that keep a thread because they compute on and on. The next one is ended.";
+        refusals: Usize(node.kernel.refusals), (1, 1 << 20),
+            "Refused and undeliverable messages that are remembered. The counts go on.";
+        turns_between_upgrades: U32(node.kernel.turns_between_upgrades), (0, 1 << 20),
+            "Ordinary turns between two changes of code, so that many changes are no pause.";
+    }
+    hibernation {
+        after_ms: Time(node.hibernation.after), (10, DAY), "How long a process waits before it is kept as an image.";
+        awake_min: Usize(node.hibernation.awake_min), (0, 1 << 24),
+            "So many processes of a shard stay awake however long they wait.";
+        awake_max: Usize(node.hibernation.awake_max), (1, 1 << 24),
+            "Beyond so many, those hibernate first that waited longest.";
+        image_bytes: Usize(node.image_bytes), (MIB, 4 * GIB), "An image. A process with a longer one stays awake.";
+    }
+    upgrade {
+        time_ms: Time(node.upgrade_time), (1, DAY), "Converting and starting of one process. Beyond, it is rolled back.";
+        patience_ms: Time(node.upgrade_patience), (0, DAY),
+            "How long to wait for servers that are in the middle of a message. They stay at the old version.";
+        state_bytes: Usize(node.state_bytes), (KIB, 4 * GIB), "A state. Beyond, its process is rolled back.";
+    }
+    api {
+        request_bytes: Usize(node.api.request_bytes), (64 * KIB, 16 * MIB), "A request without a module. Longer ones are refused.";
+        call_within_ms: Time(node.api.call_within), (1, DAY), "How long a call waits for its answer if it does not say.";
+        call_within_max_ms: Time(node.api.call_within_max), (1, DAY), "How long it may say.";
+        processes: Usize(node.api.processes), (1, 1 << 24), "Processes in one answer. The rest are only counted.";
+    }
+    log {
+        format: Format(log.format), NONE, "\"text\" or \"json\", one object a line.";
+        level: Level(log.level), NONE, "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\".";
+        processes: Level(log.processes), NONE, "Also write the lines of processes, of this level and above.";
+        lines: Usize(node.log_lines), (1, 1 << 24),
+            "Lines of processes that are kept for `neurath logs`. Beyond, the oldest go.";
+    }
+    trace {
+        traces: Usize(node.traces), (1, 1024), "Traces at a time. Beyond, they are refused.";
+    }
+    metrics {
+        listen: Address(node.metrics_listen), NONE,
+            "An address such as \"127.0.0.1:9464\" to serve metrics at, to everyone who reaches it; \"\" is nowhere.";
+    }
+    session {
+        message_bytes: U32(node.session.limits.message_bytes_max), (64 * KIB, 64 * MIB), "The longest message that is taken.";
+        small_window_bytes: U32(node.session.limits.small_window_bytes), (64 * KIB, GIB),
+            "Bytes of small messages that a peer may have on their way.";
+        large_window_bytes: U32(node.session.limits.large_window_bytes), (64 * KIB, GIB), "The same of large ones.";
+        grace_ms: Ns(node.session.grace_ns), (0, DAY),
+            "How long a broken connection may stay away before messages are given back unconfirmed.";
+        handshake_ms: Ns(node.session.handshake_ns), (1, DAY), "How long a connection may take to become the live one.";
+        dial_ms: Ns(node.session.dial_ns), (1, DAY), "How long making a connection may take.";
+        backoff_min_ms: Ns(node.session.backoff_min_ns), (1, DAY), "The pause after a first failed attempt; it doubles.";
+        backoff_max_ms: Ns(node.session.backoff_max_ns), (1, DAY), "Its bound.";
+        ping_after_ms: Ns(node.session.ping_after_ns), (1, DAY), "A peer that was silent for so long is asked.";
+        silence_max_ms: Ns(node.session.silence_max_ns), (2, DAY), "One that was silent for so long loses its connection.";
+        ack_delay_ms: Ns(node.session.ack_delay_ns), (0, DAY), "What arrived is acknowledged after at most this.";
+        ack_bytes: U64(node.session.ack_bytes), (1, GIB), "So many bytes are acknowledged at once.";
+        ack_frames: U64(node.session.ack_frames), (1, 1 << 20), "So many frames are acknowledged at once.";
+        sent_frames: Usize(node.session.sent_frames_max), (1, 1 << 24), "Frames that may be unacknowledged. Beyond, messages wait.";
+        sent_bytes: Usize(node.session.sent_bytes_max), (64 * KIB, 16 * GIB), "The same in bytes.";
+        held_bytes: U64(node.session.held_bytes_max), (64 * KIB, 16 * GIB),
+            "Bytes that wait or are unacknowledged at which senders are held. At four times this, messages are refused.";
+        write_bytes: Usize(node.session.write_bytes), (KIB, 16 * MIB), "One write ends when it has so many bytes.";
+        handshakes: Usize(node.session.handshakes_max), (1, 1024),
+            "Connections of each side that may be on their way to become the live one. Beyond, the oldest goes.";
+    }
+};
