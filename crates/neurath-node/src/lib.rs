@@ -31,4 +31,4 @@ pub use logs::LogLine;
 pub use meter::ShardLoad;
 pub use node::{InstallOptions, ModuleInfo, Node, ProcessDetails, UpgradeOptions, UpgradeReport};
 pub use shared::{Death, UpgradeEvent};
-pub use trace::{Trace, TraceOptions};
+pub use trace::{RATE_PER_S_MAX, Trace, TraceOptions};
