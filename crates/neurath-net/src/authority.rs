@@ -153,6 +153,9 @@ impl Authority {
         let mut params = CertificateParams::new([])?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, cluster);
+        // Two clusters may bear the same name. With this their certificates are told apart before they are checked.
+        let mark = identity_of(key.public_key_raw()).to_string();
+        params.distinguished_name.push(DnType::OrganizationalUnitName, mark);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         (params.not_before, params.not_after) = validity(CA_LIFE);

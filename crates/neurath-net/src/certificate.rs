@@ -3,12 +3,17 @@
 //! It refuses to know where certificates are kept and who issues them. Invariant: a node's identity is the hash of the
 //! public key that its certificate carries, never what someone says beside it.
 
+use std::io;
+use std::path::Path;
+
 use neurath_proto::NodeId;
 use rcgen::KeyPair;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::files::{self, FileError, Readers};
 
 /// A name of a node, an operator or a cluster has at most this many bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -30,6 +35,28 @@ impl NodeKey {
         let pair = KeyPair::try_from(&PrivatePkcs8KeyDer::from(pkcs8)).expect("every 32 bytes are an Ed25519 seed");
         let node = identity_of(pair.public_key_raw());
         Self { pair, node }
+    }
+
+    /// The key whose seed a file of 32 bytes holds, which is made if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or has another length.
+    pub fn keep(path: &Path) -> Result<Self, FileError> {
+        match files::read_bytes(path) {
+            Ok(bytes) => {
+                let wrong = io::Error::other(format!("it has {} bytes instead of 32", bytes.len()));
+                let seed = bytes.try_into().map_err(|_| FileError { path: path.into(), source: wrong })?;
+                Ok(Self::from_seed(&seed))
+            }
+            Err(e) if e.source.kind() == io::ErrorKind::NotFound => {
+                let mut seed = [0; 32];
+                let failed = |e: getrandom::Error| FileError { path: path.into(), source: io::Error::other(e) };
+                getrandom::fill(&mut seed).map_err(failed)?;
+                files::write(path, &seed, Readers::Owner)?;
+                Ok(Self::from_seed(&seed))
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// Whose key it is.
@@ -171,6 +198,19 @@ mod tests {
         assert_eq!(key.node_id().to_string(), hash.to_hex()[..16]);
         assert_eq!(key.node_id(), NodeKey::from_seed(&[7; 32]).node_id());
         assert_ne!(key.node_id(), NodeKey::from_seed(&[8; 32]).node_id());
+    }
+
+    #[test]
+    fn a_kept_key_is_its_owners_secret_and_stays_the_same() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("operator.key");
+        let first = NodeKey::keep(&path).unwrap();
+        assert_eq!(NodeKey::keep(&path).unwrap().node_id(), first.node_id());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, [0; 31]).unwrap();
+        let error = NodeKey::keep(&path).err().unwrap().to_string();
+        assert!(error.contains("operator.key") && error.contains("31 bytes instead of 32"), "{error}");
     }
 
     #[test]

@@ -29,11 +29,16 @@ pub(crate) enum Readers {
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    let failed = |source| FileError { path: path.into(), source };
+    String::from_utf8(read_bytes(path)?).map_err(|e| failed(io::Error::other(e)))
+}
+
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let read = || {
         if fs::metadata(path)?.len() > FILE_BYTES_MAX {
             return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
         }
-        fs::read_to_string(path)
+        fs::read(path)
     };
     read().map_err(|source| FileError { path: path.into(), source })
 }

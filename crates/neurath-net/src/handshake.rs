@@ -51,6 +51,7 @@ enum Step {
     Hand,
     ReadRequest,
     Answer,
+    Finish,
     Close,
 }
 
@@ -185,9 +186,13 @@ impl Handshake {
                 }
                 Step::Answer => {
                     self.write_out()?;
-                    self.stream()?.finish()?;
-                    Step::Close
+                    Step::Finish
                 }
+                Step::Finish => match self.stream()?.finish() {
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Progress::Waits),
+                    // A peer that has all it wants may be gone already.
+                    _ => Step::Close,
+                },
                 // The peer closes first: if this side did, what the peer has not read yet could be lost.
                 Step::Close => {
                     return match self.wait_for_end() {

@@ -9,10 +9,15 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Registry, Token};
+use socket2::SockRef;
 
 use crate::memory::{Hub, Listening};
 use crate::stream::Socket;
 use crate::{DialError, ListenError};
+
+/// Connections that the system keeps until they are accepted, if it allows as many. With fewer, a crowd of strangers
+/// would make members wait a second until they knock again.
+const BACKLOG_MAX: i32 = 4096;
 
 /// See the module.
 pub(crate) enum Network {
@@ -134,7 +139,11 @@ fn bind(address: &str, loopback_only: bool) -> Result<TcpListener, ListenError> 
     }
     let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in found {
-        match TcpListener::bind(address) {
+        let bound = TcpListener::bind(address).and_then(|listener| {
+            SockRef::from(&listener).listen(BACKLOG_MAX)?;
+            Ok(listener)
+        });
+        match bound {
             Ok(listener) => return Ok(listener),
             Err(e) => error = e,
         }

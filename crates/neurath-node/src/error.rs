@@ -9,6 +9,7 @@ use neurath_engine::{CompileError, EngineError, PrepareError};
 use neurath_proto::json::JsonError;
 use neurath_proto::reason::CallError;
 
+use crate::cluster::SetupError;
 use crate::identity::IdentityError;
 use crate::types::TooManySchemas;
 
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It cannot be part of a cluster.
+    #[error(transparent)]
+    Cluster(Box<SetupError>),
     /// A thread cannot be started.
     #[error("a thread could not be started: {0}; look at the limits of this user (`ulimit -u`)")]
     Thread(std::io::Error),
@@ -40,6 +44,15 @@ pub enum StartError {
 /// Why a request was refused. Unless a variant says otherwise, nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// The node is alone.
+    #[error("this node is in no cluster; start it with `--listen ADDRESS`")]
+    NoCluster,
+    /// Another node decides who joins.
+    #[error("this node does not hold the cluster's authority; ask the node where `neurath cluster init` was run")]
+    NoAuthority,
+    /// The authority fails.
+    #[error(transparent)]
+    Authority(#[from] neurath_net::AuthorityError),
     /// The text names no module version.
     #[error(transparent)]
     ModuleRef(#[from] ParseRefError),

@@ -1,6 +1,6 @@
 //! Who a node is, and which of its lives this is.
 //!
-//! `identity.key` holds 32 random bytes and is readable by its owner only; `incarnation` holds a decimal number that
+//! `identity.key` holds the 32 bytes that the node's Ed25519 key is made of, and is readable by its owner only; `incarnation` holds a decimal number that
 //! is larger after each start. Invariant: the new number is on disk before the node gives out its first pid.
 
 use std::fs;
@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use neurath_net::NodeKey;
 use neurath_proto::{Incarnation, NodeId};
 
 /// See the module.
@@ -17,7 +18,7 @@ pub struct Identity {
     pub node: NodeId,
     /// Which life this is, from 1.
     pub incarnation: Incarnation,
-    /// What it keeps to itself.
+    /// What its key is made of; it keeps it to itself.
     pub secret: [u8; 32],
 }
 
@@ -62,19 +63,27 @@ pub fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
         }
         Err(source) => return Err(IdentityError::Io { path, source }),
     };
-    let secret = match known {
-        Some(secret) => secret,
-        None => {
-            // The number comes first: a key without one is a node that has forgotten its lives.
-            write_durably(&path, b"0\n")?;
-            new_secret(&key)?
-        }
-    };
+    let secret = secret_of(data)?;
     let incarnation = last.saturating_add(1);
     write_durably(&path, format!("{incarnation}\n").as_bytes())?;
-    let public = blake3::derive_key("neurath 2026 node identity", &secret);
-    let node = NodeId(u64::from_be_bytes(std::array::from_fn(|i| public[i])));
+    let node = NodeKey::from_seed(&secret).node_id();
     Ok(Identity { node, incarnation: Incarnation(incarnation), secret })
+}
+
+/// What the key of the node in `data` is made of; a new one if there is none. No life begins.
+///
+/// # Errors
+/// As those of [`begin_life`].
+pub fn secret_of(data: &Path) -> Result<[u8; 32], IdentityError> {
+    let key = data.join("identity.key");
+    match secret(&key)? {
+        Some(secret) => Ok(secret),
+        None => {
+            // The number comes first: a key without one is a node that has forgotten its lives.
+            write_durably(&data.join("incarnation"), b"0\n")?;
+            new_secret(&key)
+        }
+    }
 }
 
 fn secret(path: &Path) -> Result<Option<[u8; 32]>, IdentityError> {

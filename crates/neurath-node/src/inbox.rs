@@ -4,8 +4,10 @@
 //! than it takes to move a vector.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+use mio::Waker;
 
 /// See the module.
 pub struct Inbox<T> {
@@ -13,30 +15,46 @@ pub struct Inbox<T> {
     /// Something may be in the queue: spares the shard the lock.
     filled: AtomicBool,
     sleeper: Condvar,
+    /// The shard waits for its connections too, and is woken by this.
+    waker: OnceLock<Waker>,
+    /// It does so at this moment.
+    watched: AtomicBool,
 }
 
 impl<T> Inbox<T> {
     /// An empty inbox.
     pub fn new() -> Self {
-        Self { queue: Mutex::new(Vec::new()), filled: AtomicBool::new(false), sleeper: Condvar::new() }
+        Self {
+            queue: Mutex::new(Vec::new()),
+            filled: AtomicBool::new(false),
+            sleeper: Condvar::new(),
+            waker: OnceLock::new(),
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    /// The shard waits with [`Inbox::watched`] from now on, and is woken by this.
+    pub fn set_waker(&self, waker: Waker) {
+        // There is one for all of a node's life.
+        let _ = self.waker.set(waker);
     }
 
     /// Adds one input and wakes the shard.
     pub fn push(&self, input: T) {
         let mut queue = self.lock();
         queue.push(input);
-        self.filled.store(true, Ordering::Release);
+        self.filled.store(true, Ordering::SeqCst);
         drop(queue);
-        self.sleeper.notify_one();
+        self.wake();
     }
 
     /// Adds all of `inputs`, in order, and wakes the shard; `inputs` is empty afterwards.
     pub fn append(&self, inputs: &mut Vec<T>) {
         let mut queue = self.lock();
         queue.append(inputs);
-        self.filled.store(true, Ordering::Release);
+        self.filled.store(true, Ordering::SeqCst);
         drop(queue);
-        self.sleeper.notify_one();
+        self.wake();
     }
 
     /// Whether there may be something to take.
@@ -61,6 +79,26 @@ impl<T> Inbox<T> {
         match at_most {
             Some(time) => drop(self.sleeper.wait_timeout(queue, time)),
             None => drop(self.sleeper.wait(queue)),
+        }
+    }
+
+    /// Runs `wait`, which the waker ends; it may wait only if nothing has come.
+    pub fn watched(&self, wait: impl FnOnce(bool)) {
+        self.watched.store(true, Ordering::SeqCst);
+        // Whoever fills it from here on sees that it must wake.
+        wait(!self.filled.load(Ordering::SeqCst));
+        self.watched.store(false, Ordering::SeqCst);
+    }
+
+    fn wake(&self) {
+        match self.waker.get() {
+            None => self.sleeper.notify_one(),
+            Some(waker) => {
+                if self.watched.load(Ordering::SeqCst) && self.watched.swap(false, Ordering::SeqCst) {
+                    // Nothing can be done about a waker that fails; the shard looks again at its next deadline.
+                    let _ = waker.wake();
+                }
+            }
         }
     }
 

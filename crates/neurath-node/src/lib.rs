@@ -6,6 +6,7 @@ pub mod api;
 mod bodies;
 mod builder;
 mod catalog;
+mod cluster;
 pub mod config;
 mod error;
 mod guest;
@@ -24,11 +25,15 @@ mod upgrade;
 pub use bodies::{BodiesHeld, Footprint};
 pub use builder::{Builder, BuilderError, Built, manifest_of};
 pub use catalog::LoadedInfo;
+pub use cluster::peers::PeerInfo;
+pub use cluster::{ClusterConfig, SetupError, Transport, Unconfirmed};
 pub use config::{Hibernation, NodeConfig, Settings};
 pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;
 pub use meter::ShardLoad;
-pub use node::{InstallOptions, ModuleInfo, Node, ProcessDetails, UpgradeOptions, UpgradeReport};
+pub use node::{
+    InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, init_cluster,
+};
 pub use shared::{Death, UpgradeEvent};
 pub use trace::{RATE_PER_S_MAX, Trace, TraceOptions};

@@ -18,21 +18,27 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::catalog::{Catalog, Clock, LoadedInfo, Surroundings, loaded};
+use crate::cluster::gossip::Gossip;
+use crate::cluster::loader::{Job, Loader};
+use crate::cluster::peers::Peers;
+use crate::cluster::{Cluster, run_endpoint};
 use crate::config::NodeConfig;
 use crate::error::{NodeError, StartError};
 use crate::guest::Guest;
 use crate::identity::{Identity, begin_life};
 use crate::logs::Logs;
-use crate::shard::{Answer, Asked, Command, Input, Shard};
+use crate::shard::{Answer, Asked, Command, Input, Network, Shard};
 use crate::shared::{Death, Shared, UpgradeEvent};
 use crate::types::TypeTable;
 
 use arguments::encode_arguments;
 
 pub use crate::shard::ProcessDetails;
+pub use clustering::{NodeStanding, init_cluster};
 pub use upgrading::{UpgradeOptions, UpgradeReport};
 
 mod arguments;
+mod clustering;
 mod running;
 mod upgrading;
 mod watching;
@@ -122,14 +128,23 @@ impl Node {
         let clock = Clock::start();
         let types = Arc::new(TypeTable::new());
         let logs = Arc::new(Logs::new(config.log_lines));
-        let surroundings = Surroundings { types, logs, clock, secret: identity.secret };
+        let secret = blake3::derive_key("neurath 2026 random numbers of processes", &identity.secret);
+        let surroundings = Surroundings { types, logs, clock, secret };
         let catalog = Arc::new(Catalog::new(surroundings));
-        let shared = Arc::new(Shared::new(config, clock, catalog));
+        let (cluster, endpoint) = match &config.cluster {
+            Some(cluster) => {
+                let (cluster, endpoint, jobs) = crate::cluster::start(&config.data, &identity.secret, cluster)
+                    .map_err(|error| StartError::Cluster(Box::new(error)))?;
+                (Some(Arc::new(cluster)), Some((endpoint, jobs)))
+            }
+            None => (None, None),
+        };
+        let shared = Arc::new(Shared::new(config, clock, catalog, cluster));
         for shard in 0..shared.config.shards {
             start_shard(&shared, &identity, shard).map_err(StartError::Thread)?;
         }
         tracing::info!(node = %identity.node, incarnation = identity.incarnation.0, shards = shared.config.shards, "node started");
-        Ok(Self(Arc::new(Inner {
+        let node = Self(Arc::new(Inner {
             identity,
             shared,
             engine,
@@ -139,7 +154,26 @@ impl Node {
             next_shard: Default::default(),
             changing: Default::default(),
             _ticker: ticker,
-        })))
+        }));
+        if let (Some(cluster), Some((endpoint, jobs))) = (&node.0.shared.cluster, endpoint) {
+            node.join_threads(cluster, endpoint, jobs).map_err(StartError::Thread)?;
+        }
+        Ok(node)
+    }
+
+    /// Starts the net thread and the loader.
+    fn join_threads(
+        &self,
+        cluster: &Arc<Cluster>,
+        endpoint: Box<dyn neurath_net::Endpoint>,
+        jobs: std::sync::mpsc::Receiver<Job>,
+    ) -> std::io::Result<()> {
+        let inboxes = self.0.shared.inboxes.clone();
+        let loader = Loader::new(Box::new(clustering::NodeLibrary(Arc::downgrade(&self.0))), inboxes.clone());
+        let cluster = cluster.clone();
+        std::thread::Builder::new().name("loader".into()).spawn(move || loader.run(&jobs))?;
+        std::thread::Builder::new().name("net".into()).spawn(move || run_endpoint(endpoint, &cluster, &inboxes))?;
+        Ok(())
     }
 
     /// Who it is.
@@ -189,6 +223,9 @@ impl Node {
 
     /// Ends the node: guests are stopped where they are.
     pub fn stop(&self) {
+        if let Some(cluster) = &self.0.shared.cluster {
+            cluster.close();
+        }
         for inbox in &self.0.shared.inboxes {
             inbox.push(Input::Command(Command::Stop));
         }
@@ -314,12 +351,14 @@ impl Node {
             return Ok(program);
         }
         let node = self.clone();
-        blocking(move || {
-            let wasm = node.0.store.read(ArtifactHash(version.hash.0))?;
-            let prepared = prepare(&wasm, &node.0.engine.config().module)?;
-            node.compile(&prepared, version.name.as_str(), &version.version.to_string())
-        })
-        .await
+        blocking(move || node.load_now(&version)).await
+    }
+
+    /// Reads and compiles; it takes its time.
+    fn load_now(&self, version: &ModuleVersion) -> Result<Arc<Program>, NodeError> {
+        let wasm = self.0.store.read(ArtifactHash(version.hash.0))?;
+        let prepared = prepare(&wasm, &self.0.engine.config().module)?;
+        self.compile(&prepared, version.name.as_str(), &version.version.to_string())
     }
 
     /// What an upgrade to `module` means: without a version, the newest that is installed.
@@ -582,11 +621,23 @@ fn start_shard(shared: &Arc<Shared>, identity: &Identity, shard: u32) -> std::io
     let place = Place { node, incarnation, shard, shards: shared.config.shards };
     let types = shared.catalog.surroundings().types.clone();
     let known = types.known();
-    let kernel = Kernel::new(place, shared.config.kernel, types, known);
+    let mut kernel = Kernel::new(place, shared.config.kernel, types.clone(), known);
+    let network = match &shared.cluster {
+        Some(cluster) => {
+            kernel.set_name(&cluster.name);
+            let (peers, waker) = Peers::new(cluster.clone(), types, incarnation)?;
+            shared.inboxes[shard as usize].set_waker(waker);
+            let seed = identity.node.0 ^ u64::from(incarnation.0);
+            let now = shared.clock.now();
+            let gossip = (shard == 0).then(|| Gossip::new(cluster.clone(), incarnation, seed, now));
+            Some(Network::new(cluster.clone(), peers, gossip))
+        }
+        None => None,
+    };
     let shared = shared.clone();
     std::thread::Builder::new()
         .name(format!("shard {shard}"))
-        .spawn(move || Shard::run(Shard::new(kernel, shared, shard)))
+        .spawn(move || Shard::run(Shard::new(kernel, shared, shard, network)))
         .map(drop)
 }
 

@@ -16,21 +16,31 @@ use std::time::Duration;
 use neurath_engine::{EntryIndex, Fault, ImageError, Instance, Stop};
 use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::kernel::Refusal;
+use neurath_kernel::membership::{Member, MemberInfo};
+use neurath_kernel::session::DialId;
 use neurath_kernel::trace::{TraceFilter, Tracer, WatchId};
-use neurath_kernel::{Effect, Kernel, Outcome, Port, Program, Signal, Slot, Turn, UpgradeId, UpgradeOrder, Work};
+use neurath_kernel::{
+    Effect, Kernel, Outcome, Port, Program, Signal, Slot, SpawnRequest, Turn, UpgradeId, UpgradeOrder, Work,
+};
+use neurath_net::Connection;
 use neurath_proto::abi::{PollStatus, StartMode};
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
+pub(crate) use network::{Network, NodeNews};
+
 use crate::bodies::{Bodies, Footprint};
 use crate::catalog::loaded;
+use crate::cluster::peers::PeerInfo;
 use crate::guest::Guest;
 use crate::inbox::Inbox;
 use crate::meter::{Meter, ShardLoad};
 use crate::shared::Shared;
 use crate::upgrade;
+
+mod network;
 
 /// Turns between two looks at the inbox.
 const TURNS: u32 = 64;
@@ -56,6 +66,49 @@ pub enum Baton {
 
 /// What comes into a shard.
 pub enum Input {
+    /// From another shard, for a node whose session this one has.
+    ToNode {
+        /// The node.
+        node: NodeId,
+        /// How many associations with it that shard has seen end.
+        epoch: u64,
+        /// For it.
+        signal: Signal,
+    },
+    /// What this node itself says to another.
+    Post {
+        /// The other.
+        node: NodeId,
+        /// An encoded message of the session.
+        message: Vec<u8>,
+    },
+    /// There is a connection to a node whose session this shard has.
+    Connection {
+        /// The node.
+        node: NodeId,
+        /// To it.
+        connection: Box<dyn Connection>,
+        /// Whether this node has dialed.
+        dialed: bool,
+    },
+    /// A node was not reached.
+    DialFailed {
+        /// The node.
+        node: NodeId,
+        /// The attempt.
+        dial: DialId,
+    },
+    /// The association with a node is to end.
+    EndAssociation(NodeId),
+    /// A packet for membership (shard 0).
+    Gossip {
+        /// Who sent it.
+        from: NodeId,
+        /// It.
+        packet: Vec<u8>,
+    },
+    /// Something is told of a node.
+    News(NodeNews),
     /// From another shard.
     Signal(Signal),
     /// A guest that had kept its thread is done.
@@ -150,6 +203,37 @@ pub enum Command {
         /// `name@version` that they were to change to.
         to: String,
     },
+    /// Start a process for another one that may be elsewhere.
+    SpawnFor {
+        /// Its code.
+        program: Arc<Program>,
+        /// The entry.
+        entry: u32,
+        /// Who wants it.
+        request: SpawnRequest,
+    },
+    /// Tell that one that there will be none.
+    RefuseSpawn {
+        /// Who wanted it.
+        request: SpawnRequest,
+        /// Why not.
+        why: String,
+    },
+    /// How the sessions of this shard stand.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// What membership knows (shard 0): this node and the others.
+    Membership(oneshot::Sender<Option<(Member, Vec<MemberInfo>)>>),
+    /// All groups with their members (shard 0).
+    Groups(oneshot::Sender<Vec<(String, Vec<Pid>)>>),
+    /// Ask a node whether it is there.
+    Ping {
+        /// Which.
+        node: NodeId,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    },
+    /// Tell the other nodes that this one leaves (shard 0).
+    Leave,
     /// End.
     Stop,
 }
@@ -207,12 +291,13 @@ pub struct Shard {
     /// Orders that the kernel has not been given yet: it gets some at a time, so that many are no pause for others.
     orders: VecDeque<(Pid, UpgradeOrder)>,
     pub(crate) plans: upgrade::Plans,
+    network: Option<Box<Network>>,
     stopped: bool,
 }
 
 impl Shard {
     /// The shard with this number.
-    pub(crate) fn new(kernel: Kernel, shared: Arc<Shared>, index: u32) -> Box<Self> {
+    pub(crate) fn new(kernel: Kernel, shared: Arc<Shared>, index: u32, network: Option<Box<Network>>) -> Box<Self> {
         let inbox = shared.inboxes[index as usize].clone();
         let outgoing = shared.inboxes.iter().map(|_| Vec::new()).collect();
         let bodies = Bodies::new(shared.config.hibernation);
@@ -232,6 +317,7 @@ impl Shard {
             upgrades: HashMap::new(),
             orders: VecDeque::new(),
             plans: upgrade::Plans::default(),
+            network,
             stopped: false,
         })
     }
@@ -245,6 +331,7 @@ impl Shard {
                 return;
             }
             shard.give_orders();
+            shard.exchange();
             for turn in 0..TURNS {
                 if turn % TURNS_PER_CLOCK == 0 {
                     let now = shard.shared.clock.now();
@@ -261,6 +348,7 @@ impl Shard {
                 }
                 shard.meter.end(slot, &shard.shared.clock);
             }
+            shard.pump();
             shard.flush();
             if !shard.kernel.has_work() && shard.orders.is_empty() {
                 shard.sleep();
@@ -269,11 +357,12 @@ impl Shard {
     }
 
     fn sleep(&mut self) {
-        let next = [self.kernel.next_deadline(), self.bodies.next_sweep()].into_iter().flatten().min();
+        let deadlines = [self.kernel.next_deadline(), self.bodies.next_sweep(), self.network_deadline()];
+        let next = deadlines.into_iter().flatten().min();
         let time = next.map(|at| Duration::from_nanos(at.saturating_sub(self.shared.clock.now())));
         if time != Some(Duration::ZERO) {
             let before = self.shared.clock.now();
-            self.inbox.sleep(time);
+            self.sleep_for(time);
             self.meter.slept(self.shared.clock.now() - before);
         }
     }
@@ -423,6 +512,8 @@ impl Shard {
                     self.kernel.finish(slot, port, outcome);
                 }
                 Input::Command(command) => self.command(command),
+                Input::News(news) => self.node_news(news),
+                other => self.peer_input(other),
             }
             self.deal_with_effects();
         }
@@ -499,6 +590,23 @@ impl Shard {
                 self.report_upgrades();
                 self.upgrades.remove(&id);
             }
+            Command::SpawnFor { program, entry, request } => self.kernel.spawn_for(&program, entry, request),
+            Command::RefuseSpawn { request, why } => self.kernel.refuse_spawn(&request, why),
+            Command::Peers(reply) => {
+                let _ = reply.send(self.peers());
+            }
+            Command::Membership(reply) => {
+                let _ = reply.send(self.members());
+            }
+            Command::Groups(reply) => {
+                let groups = self.kernel.groups().map(|(name, pids)| (name.to_owned(), pids.iter().copied().collect()));
+                let _ = reply.send(groups.collect());
+            }
+            Command::Ping { node, reply } => {
+                let (from, reference) = self.open_question(reply);
+                self.ping(node, from, reference);
+            }
+            Command::Leave => self.leave(),
             Command::Stop => self.stopped = true,
         }
     }
@@ -529,11 +637,16 @@ impl Shard {
         }
     }
 
-    fn ask(
-        &mut self,
-        message: Box<dyn FnOnce(Pid, Ref) -> Asked + Send>,
-        reply: oneshot::Sender<Result<Answer, CallError>>,
-    ) {
+    /// Gives someone outside a pid and a ref under which the answer comes.
+    fn open_question(&mut self, reply: oneshot::Sender<Result<Answer, CallError>>) -> (Pid, Ref) {
+        self.forget_questions();
+        let (from, reference) = (self.kernel.open_external(), Ref::new(1, 1));
+        self.asked.insert(from, (reference, reply));
+        (from, reference)
+    }
+
+    /// Questions whose asker has gone.
+    fn forget_questions(&mut self) {
         self.asked.retain(|pid, (_, waiting)| {
             let gone = waiting.is_closed();
             if gone {
@@ -541,6 +654,14 @@ impl Shard {
             }
             !gone
         });
+    }
+
+    fn ask(
+        &mut self,
+        message: Box<dyn FnOnce(Pid, Ref) -> Asked + Send>,
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+    ) {
+        self.forget_questions();
         let from = self.kernel.open_external();
         let own = Ref::new(1, 1);
         let Asked { to, class, reference, schema, payload } = message(from, own);
@@ -580,8 +701,8 @@ impl Shard {
                     queue.push(Input::Signal(signal));
                 }
             }
-            Effect::ToNode(node, signal) => self.no_route(node, signal),
-            Effect::Spawn(request) => self.kernel.refuse_spawn(&request, "this node is in no cluster".into()),
+            Effect::ToNode(node, signal) => self.to_node(node, signal),
+            Effect::Spawn(request) => self.start_wanted(request),
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {
                 self.bodies.remove(slot, pid);
@@ -599,13 +720,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    /// This node is in no cluster: no other node can be reached.
-    fn no_route(&mut self, node: NodeId, signal: Signal) {
-        let why = "this node is in no cluster";
-        self.kernel.unsent(signal, why);
-        self.kernel.node_down(node, why);
     }
 
     fn answer_external(&mut self, pid: Pid, signal: Signal) {

@@ -9,6 +9,7 @@ use neurath_proto::Pid;
 use neurath_proto::reason::ExitReason;
 
 use crate::catalog::{Catalog, Clock};
+use crate::cluster::Cluster;
 use crate::config::NodeConfig;
 use crate::inbox::Inbox;
 use crate::shard::Input;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub catalog: Arc<Catalog>,
     /// One inbox for each shard.
     pub inboxes: Vec<Arc<Inbox<Input>>>,
+    /// The other nodes, if there are any.
+    pub cluster: Option<Arc<Cluster>>,
     ended: AtomicU64,
     deaths: Mutex<VecDeque<Death>>,
     upgrades: Mutex<VecDeque<UpgradeEvent>>,
@@ -63,12 +66,13 @@ pub struct Shared {
 
 impl Shared {
     /// What `config.shards` shards share.
-    pub fn new(config: NodeConfig, clock: Clock, catalog: Arc<Catalog>) -> Self {
+    pub fn new(config: NodeConfig, clock: Clock, catalog: Arc<Catalog>, cluster: Option<Arc<Cluster>>) -> Self {
         let inboxes = (0..config.shards).map(|_| Arc::new(Inbox::new())).collect();
         Self {
             config,
             clock,
             catalog,
+            cluster,
             inboxes,
             ended: AtomicU64::new(0),
             deaths: Mutex::default(),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use neurath_kernel::session::wire::WireTypes;
 use neurath_kernel::{Fit, Types, WellKnown};
 use neurath_proto::cluster::{Answer, NodeDown, NodeUp};
 use neurath_proto::envelope::SchemaId;
@@ -69,6 +70,7 @@ impl FitCache {
 struct Inner {
     by_hash: HashMap<SchemaHash, SchemaId>,
     schemas: Vec<Arc<Schema>>,
+    hashes: Vec<SchemaHash>,
     relations: HashMap<(SchemaId, SchemaId), Relation>,
 }
 
@@ -178,8 +180,19 @@ impl Inner {
         }
         let id = SchemaId(self.schemas.len() as u32);
         self.schemas.push(Arc::new(schema));
+        self.hashes.push(hash);
         self.by_hash.insert(hash, id);
         Ok(id)
+    }
+}
+
+impl WireTypes for TypeTable {
+    fn hash(&self, schema: SchemaId) -> SchemaHash {
+        self.read().hashes.get(schema.0 as usize).copied().unwrap_or(SchemaHash([0; 16]))
+    }
+
+    fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
+        self.read().by_hash.get(&hash).copied()
     }
 }
 

@@ -1,0 +1,109 @@
+//! Membership on shard 0: gossip goes to and from the sessions, and what is learned of nodes into the directory.
+//!
+//! It refuses to decide that a node is down: it asks for the end of an association, and only that end is told to processes.
+
+use std::sync::Arc;
+
+use neurath_kernel::NodeMessage;
+use neurath_kernel::membership::{Member, MemberInfo, Membership, MembershipEffect};
+
+use neurath_proto::{Incarnation, NodeId};
+
+use super::Cluster;
+
+/// What membership wants of the node.
+pub(crate) enum Wish {
+    /// Send this to a node; encoded.
+    Post(NodeId, Vec<u8>),
+    /// End the association with a node.
+    End(NodeId),
+    /// Processes may know this name of a node.
+    Named(NodeId, String),
+}
+
+/// See the module.
+pub(crate) struct Gossip {
+    cluster: Arc<Cluster>,
+    membership: Membership,
+}
+
+impl Gossip {
+    /// Knows nobody yet, and asks those whose addresses are known.
+    pub(crate) fn new(cluster: Arc<Cluster>, incarnation: Incarnation, seed: u64, now: u64) -> Box<Self> {
+        let own = Member {
+            node: cluster.node,
+            incarnation,
+            name: cluster.name.clone(),
+            address: cluster.address().unwrap_or_default().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let mut membership = Membership::new(own, cluster.membership, seed);
+        for (node, _) in cluster.known() {
+            membership.announce(now, node);
+        }
+        Box::new(Self { cluster, membership })
+    }
+
+    /// There is an association with a node.
+    pub(crate) fn up(&mut self, now: u64, node: NodeId, incarnation: Incarnation) {
+        self.membership.association_up(now, node, incarnation);
+    }
+
+    /// It has ended.
+    pub(crate) fn down(&mut self, now: u64, node: NodeId) {
+        self.membership.association_ended(now, node);
+    }
+
+    /// A packet has come.
+    pub(crate) fn received(&mut self, now: u64, from: NodeId, packet: &[u8]) {
+        if let Err(error) = self.membership.received(now, from, packet) {
+            tracing::warn!(%from, %error, "a packet of membership was refused");
+        }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn advance(&mut self, now: u64) {
+        self.membership.advance(now);
+    }
+
+    /// This node leaves: others need not wait for it.
+    pub(crate) fn leave(&mut self, now: u64) {
+        self.membership.leave(now);
+    }
+
+    /// When something is due next.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.membership.next_deadline()
+    }
+
+    /// This node and the others that are known.
+    pub(crate) fn members(&self) -> (Member, Vec<MemberInfo>) {
+        (self.membership.own(), self.membership.members().collect())
+    }
+
+    /// The next thing that is wanted.
+    pub(crate) fn next_wish(&mut self) -> Option<Wish> {
+        loop {
+            match self.membership.poll_effect()? {
+                MembershipEffect::Send { to, bytes } => {
+                    return Some(Wish::Post(to, NodeMessage::Gossip(&bytes).encode()));
+                }
+                MembershipEffect::EndAssociation(node) => return Some(Wish::End(node)),
+                MembershipEffect::Up(member) | MembershipEffect::Changed(member) => {
+                    tracing::info!(node = %member.node, name = member.name, "a member is up");
+                    if self.cluster.learn(member.node, &member.name, &member.address) {
+                        return Some(Wish::Named(member.node, member.name));
+                    }
+                }
+                MembershipEffect::Down { member, reason } => {
+                    tracing::info!(node = %member.node, name = member.name, ?reason, "a member is down");
+                }
+                MembershipEffect::Suspect(node) => tracing::info!(%node, "a member does not answer"),
+                MembershipEffect::Refuted(node) => tracing::info!(%node, "a member answers again"),
+                MembershipEffect::Rejoined => {
+                    tracing::warn!("others held this node to be down; it has told them otherwise")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The node and the others: what operators ask about them, and the modules that nodes get from each other.
+
+use std::sync::Weak;
+
+use neurath_kernel::membership::{Member, MemberInfo};
+use neurath_net::NodeKey;
+
+use super::*;
+use crate::cluster::loader::Library;
+use crate::cluster::peers::PeerInfo;
+use crate::cluster::{Cluster, SetupError, Unconfirmed};
+
+/// Another node, or this one, for listings.
+#[derive(Clone, Debug)]
+pub struct NodeStanding {
+    /// Who it is.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// Its present life, if it is known.
+    pub incarnation: Option<Incarnation>,
+    /// Where it is reached.
+    pub address: String,
+    /// The release that it runs, if it is known.
+    pub version: String,
+    /// How membership sees it: `self`, `alive`, `suspect`, `down`, `left` or `unknown`.
+    pub state: &'static str,
+    /// How the session with it stands: `connected`, `reconnecting`, `none`.
+    pub session: &'static str,
+    /// Microseconds until it answered just now, if it did.
+    pub latency_us: Option<u64>,
+    /// Messages for it that are not acknowledged.
+    pub held_messages: usize,
+    /// Messages for it that were not confirmed, since the start.
+    pub unconfirmed: u64,
+    /// Why it was not reached last.
+    pub failure: Option<String>,
+}
+
+impl Node {
+    /// The nodes that are known, this one first.
+    pub async fn nodes(&self) -> Vec<NodeStanding> {
+        let Some(cluster) = &self.0.shared.cluster else { return Vec::new() };
+        let peers = self.gather(Command::Peers).await.concat();
+        let (reply, answer) = oneshot::channel();
+        self.command(0, Command::Membership(reply));
+        let members = answer.await.ok().flatten();
+        let mut all = standings(cluster, self.incarnation(), members, &peers);
+        for standing in &mut all {
+            if standing.session == "connected" {
+                standing.latency_us = self.ping(standing.node, Duration::from_secs(1)).await.ok();
+            }
+        }
+        all
+    }
+
+    /// Asks a node whether it is there; microseconds until it answered.
+    ///
+    /// # Errors
+    /// It did not.
+    pub async fn ping(&self, node: NodeId, within: Duration) -> Result<u64, NodeError> {
+        let begun = std::time::Instant::now();
+        let (reply, answer) = oneshot::channel();
+        let shard = Cluster::owner(node, self.0.shared.inboxes.len());
+        self.command(shard, Command::Ping { node, reply });
+        match tokio::time::timeout(within, answer).await {
+            Err(_) => Err(NodeError::Call(CallError::TimedOut)),
+            Ok(answer) => {
+                answer.map_err(|_| NodeError::Stopping)?.map_err(NodeError::Call)?;
+                Ok(begun.elapsed().as_micros() as u64)
+            }
+        }
+    }
+
+    /// How many messages are not known to have arrived, and the latest of them, oldest first.
+    pub fn unconfirmed(&self) -> (u64, Vec<Unconfirmed>) {
+        self.0.shared.cluster.as_ref().map(|cluster| cluster.unconfirmed()).unwrap_or_default()
+    }
+
+    /// All groups with their members on connected nodes.
+    pub async fn groups(&self) -> Vec<(String, Vec<Pid>)> {
+        let (reply, answer) = oneshot::channel();
+        self.command(0, Command::Groups(reply));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Where other nodes reach this one.
+    pub fn address(&self) -> Option<&str> {
+        self.0.shared.cluster.as_ref()?.address()
+    }
+
+    /// What people call this node.
+    pub fn name(&self) -> Option<&str> {
+        Some(&self.0.shared.cluster.as_ref()?.name)
+    }
+
+    /// Invites one node into the cluster: the token that it joins with.
+    ///
+    /// # Errors
+    /// This node does not hold the cluster's authority, or is not in a cluster.
+    pub fn invite(&self, valid_for: Duration) -> Result<String, NodeError> {
+        let cluster = self.0.shared.cluster.as_ref().ok_or(NodeError::NoCluster)?;
+        let authority = cluster.authority().ok_or(NodeError::NoAuthority)?;
+        let address = cluster.address().ok_or(NodeError::NoAuthority)?;
+        Ok(authority.invite(self.id(), address, valid_for)?.to_string())
+    }
+
+    /// Tells this node where another one is.
+    ///
+    /// # Errors
+    /// This node is in no cluster.
+    pub fn introduce(&self, node: NodeId, name: &str, address: &str) -> Result<(), NodeError> {
+        let cluster = self.0.shared.cluster.as_ref().ok_or(NodeError::NoCluster)?;
+        cluster.learn(node, name, address);
+        Ok(())
+    }
+
+    /// Tells the other nodes that this one leaves, so that they need not wait for it.
+    pub fn leave(&self) {
+        if self.0.shared.cluster.is_some() {
+            self.command(0, Command::Leave);
+        }
+    }
+}
+
+/// Makes a cluster whose authority is the node in `data`, and that node its first member. The node must not run.
+///
+/// # Errors
+/// It belongs to a cluster already, or its files cannot be written.
+pub fn init_cluster(data: &std::path::Path, cluster: &str, name: &str) -> Result<NodeId, StartError> {
+    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
+        .create(data)
+        .map_err(|source| StartError::Data { path: data.into(), source })?;
+    let key = NodeKey::from_seed(&crate::identity::secret_of(data)?);
+    crate::cluster::init(data, &key, cluster, name)
+        .map_err(|error: SetupError| StartError::Cluster(Box::new(error)))?;
+    Ok(key.node_id())
+}
+
+fn standings(
+    cluster: &Cluster,
+    incarnation: Incarnation,
+    members: Option<(Member, Vec<MemberInfo>)>,
+    peers: &[PeerInfo],
+) -> Vec<NodeStanding> {
+    let version = members.as_ref().map(|(own, _)| own.version.clone()).unwrap_or_default();
+    let own = NodeStanding {
+        node: cluster.node,
+        name: cluster.name.clone(),
+        incarnation: Some(incarnation),
+        address: cluster.address().unwrap_or_default().to_owned(),
+        version,
+        state: "self",
+        session: "none",
+        latency_us: None,
+        held_messages: 0,
+        unconfirmed: 0,
+        failure: None,
+    };
+    let infos: Vec<MemberInfo> = members.map(|(_, others)| others).unwrap_or_default();
+    let mut others: std::collections::BTreeMap<NodeId, NodeStanding> = std::collections::BTreeMap::new();
+    let unknown = |node| NodeStanding {
+        node,
+        name: cluster.name_of(node),
+        incarnation: None,
+        address: String::new(),
+        version: String::new(),
+        state: "unknown",
+        session: "none",
+        latency_us: None,
+        held_messages: 0,
+        unconfirmed: 0,
+        failure: cluster.failure(node),
+    };
+    for (node, known) in cluster.known() {
+        others.entry(node).or_insert_with(|| unknown(node)).address = known.address;
+    }
+    for info in infos {
+        let standing = others.entry(info.member.node).or_insert_with(|| unknown(info.member.node));
+        standing.state = match info.state {
+            neurath_kernel::membership::MemberState::Alive => "alive",
+            neurath_kernel::membership::MemberState::Suspect => "suspect",
+            neurath_kernel::membership::MemberState::Down => "down",
+            neurath_kernel::membership::MemberState::Left => "left",
+        };
+        standing.incarnation = Some(info.member.incarnation);
+        (standing.name, standing.address, standing.version) =
+            (info.member.name, info.member.address, info.member.version);
+    }
+    for peer in peers {
+        let standing = others.entry(peer.node).or_insert_with(|| unknown(peer.node));
+        standing.session = match (peer.session.association, peer.session.live) {
+            (Some(_), Some(_)) => "connected",
+            (Some(_), None) => "reconnecting",
+            (None, _) => "none",
+        };
+        standing.held_messages = peer.session.held_messages;
+        standing.unconfirmed = peer.session.unconfirmed;
+        if standing.session == "connected" {
+            standing.failure = None;
+        }
+    }
+    std::iter::once(own).chain(others.into_values()).collect()
+}
+
+/// Where the loader finds modules: this node, while it lives.
+pub(super) struct NodeLibrary(pub(super) Weak<Inner>);
+
+impl NodeLibrary {
+    fn node(&self) -> Option<Node> {
+        self.0.upgrade().map(Node)
+    }
+
+    fn version(node: &Node, artifact: &[u8; 32]) -> Option<ModuleVersion> {
+        let list = node.0.store.list().ok()?;
+        list.into_iter().find(|version| version.hash.0 == *artifact)
+    }
+}
+
+impl Library for NodeLibrary {
+    fn program(&self, artifact: &[u8; 32]) -> Option<Result<Arc<Program>, String>> {
+        let node = self.node()?;
+        if let Some(program) = node.0.shared.catalog.get(artifact) {
+            return Some(Ok(program));
+        }
+        let version = Self::version(&node, artifact)?;
+        Some(node.load_now(&version).map_err(|error| error.to_string()))
+    }
+
+    fn read(&self, artifact: &[u8; 32]) -> Option<Vec<u8>> {
+        self.node()?.0.store.read(ArtifactHash(*artifact)).ok()
+    }
+
+    fn take(
+        &self,
+        artifact: &[u8; 32],
+        bytes: &[u8],
+        from: NodeId,
+        is_development: bool,
+    ) -> Result<Arc<Program>, String> {
+        let node = self.node().ok_or("the node is being stopped")?;
+        let take = || -> Result<Arc<Program>, NodeError> {
+            let prepared = prepare(bytes, &node.0.engine.config().module)?;
+            let (name, version) = name_and_version(prepared.manifest())?;
+            let binding = if is_development { Binding::Development } else { Binding::Release };
+            let options = PutOptions { binding, source: Some(format!("node {from}")) };
+            let put = node.0.store.put(bytes, &name, &version, options)?;
+            if node.0.store.current(&put.name)?.is_none() {
+                node.0.store.set_current(&put.name, &put.version)?;
+            }
+            node.compile(&prepared, put.name.as_str(), &put.version.to_string())
+        };
+        let taken = take();
+        if let Err(error) = &taken {
+            tracing::warn!(%from, artifact = %blake3::Hash::from_bytes(*artifact), %error, "a module was not taken");
+        }
+        taken.map_err(|error| error.to_string())
+    }
+
+    fn module_bytes_max(&self) -> u64 {
+        self.node().map_or(0, |node| node.0.engine.config().module.bytes_max as u64)
+    }
+}
