@@ -151,31 +151,31 @@ impl Reader<'_> {
 
     /// What is right by itself may be wrong together.
     fn compare(&mut self) {
-        for (lower, upper, margin) in AT_LEAST {
-            let (Some((lower, least)), Some((upper, most))) = (self.number(lower), self.number(upper)) else {
-                continue;
-            };
-            if most >= least.saturating_add(*margin) {
+        for (lower, upper, times, more) in AT_LEAST {
+            let (Some((lower, low)), Some((upper, high))) = (self.number(lower), self.number(upper)) else { continue };
+            let least = low.saturating_mul(*times).saturating_add(*more);
+            if high >= least {
                 continue;
             }
-            let said =
-                self.said.iter().filter(|(setting, _)| [setting.key, setting.section] == [upper.key, upper.section]);
-            let at = said.map(|(_, at)| at.clone()).next();
-            let by =
-                self.said.iter().filter(|(setting, _)| [setting.key, setting.section] == [lower.key, lower.section]);
-            let at = at.or_else(|| by.map(|(_, at)| at.clone()).next()).unwrap_or(0..0);
+            let at = self.place_of(upper).or_else(|| self.place_of(lower)).unwrap_or(0..0);
             let message = format!(
                 "`{}` in `[{}]` is {}, and must be at least {}, because `{}` in `[{}]` is {}",
                 upper.key,
                 upper.section,
-                grouped(most),
-                grouped(least.saturating_add(*margin)),
+                grouped(high),
+                grouped(least),
                 lower.key,
                 lower.section,
-                grouped(least),
+                grouped(low),
             );
             self.error(&at, message, None);
         }
+    }
+
+    /// Where the file sets it.
+    fn place_of(&self, wanted: &Setting) -> Option<Range<usize>> {
+        let said = |(setting, _): &&(&Setting, _)| [setting.section, setting.key] == [wanted.section, wanted.key];
+        self.said.iter().find(said).map(|(_, at)| at.clone())
     }
 
     fn number(&mut self, name: &str) -> Option<(&'static Setting, u64)> {

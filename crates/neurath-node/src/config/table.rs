@@ -40,16 +40,16 @@ pub(super) enum Field<'a> {
     Level(&'a mut LogLevel),
 }
 
-/// The second of the two must be larger by so much, or the node could not work.
-pub(super) const AT_LEAST: &[(&str, &str, u64)] = &[
-    ("hibernation.awake_min", "hibernation.awake_max", 0),
-    ("api.call_within_ms", "api.call_within_max_ms", 0),
-    ("process.message_bytes", "session.message_bytes", 64 << 10),
-    ("session.message_bytes", "session.large_window_bytes", 64 << 10),
-    ("session.backoff_min_ms", "session.backoff_max_ms", 0),
-    ("session.ping_after_ms", "session.silence_max_ms", 1),
-    ("session.grace_ms", "membership.suspect_to_down_ms", 0),
-    ("membership.probe_timeout_ms", "membership.probe_period_ms", 1),
+/// The second is at least so many times the first, and so much more, or the node could not work.
+pub(super) const AT_LEAST: &[(&str, &str, u64, u64)] = &[
+    ("hibernation.awake_min", "hibernation.awake_max", 1, 0),
+    ("api.call_within_ms", "api.call_within_max_ms", 1, 0),
+    ("process.message_bytes", "session.message_bytes", 1, 64 << 10),
+    ("session.message_bytes", "session.large_window_bytes", 1, 64 << 10),
+    ("session.backoff_min_ms", "session.backoff_max_ms", 1, 0),
+    ("session.ping_after_ms", "session.silence_max_ms", 1, 1),
+    ("session.grace_ms", "membership.suspect_to_down_ms", 1, 0),
+    ("membership.probe_timeout_ms", "membership.probe_period_ms", 2, 1),
 ];
 
 const KIB: u64 = 1 << 10;
