@@ -6,14 +6,20 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::setup::Needs;
 use crate::shell::Shell;
-use crate::{guests, setup, tidy};
+use crate::{fuzz, guests, setup, tidy};
 
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&Shell) -> Result<()>);
 
 /// The quick ones come first.
-const STEPS: [Step; 5] =
-    [("fmt", fmt), ("tidy", tidy::run), ("clippy", clippy), ("test", |shell| test(shell, &[])), ("docs", docs)];
+const STEPS: [Step; 6] = [
+    ("fmt", fmt),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("test", |shell| test(shell, &[])),
+    ("fuzz", |shell| fuzz::all(shell, fuzz::SECONDS)),
+    ("docs", docs),
+];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let mut table: Vec<(&str, Duration, bool)> = Vec::new();

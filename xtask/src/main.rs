@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask setup|demo|test|sim|ci|bench|tidy`.
+//! The project's own commands: `cargo xtask setup|demo|test|sim|fuzz|ci|bench|tidy`.
 //!
 //! Each provides for itself what it needs, so that a newcomer types one command. It refuses to be needed by
 //! users of Neurath: what they need is in the `neurath` binary.
 
 mod bench;
 mod ci;
+mod fuzz;
 mod guests;
 mod setup;
 mod shell;
@@ -49,11 +50,14 @@ enum Command {
     },
     /// Simulate nodes in virtual time, from seeds, over a network that breaks
     Sim {
-        /// `--scenario session|fairness|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed alone
+        /// `--scenario session|fairness|membership|hostile|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed
+        /// alone, and `--faults N,N…|none` and `--until MS` make less of it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run what continuous integration runs: fmt, clippy, tidy, test, docs
+    /// Give hostile bytes to every decoder, guided by coverage
+    Fuzz(fuzz::Arguments),
+    /// Run what continuous integration runs: fmt, tidy, clippy, test, fuzz, docs
     Ci,
     /// Measure, beside Erlang/OTP
     Bench {
@@ -82,6 +86,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo { arguments } => demo(&shell, &arguments),
         Command::Test { arguments } => ci::test(&shell, &arguments),
         Command::Sim { arguments } => sim::run(&shell, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&shell, &arguments),
         Command::Ci => ci::run(&shell),
         Command::Bench { arguments } => bench::run(&shell, &arguments),
         Command::Tidy => tidy::run(&shell),

@@ -60,6 +60,8 @@ pub enum Action {
     TrapExit(bool),
     /// A message was taken out of the mailbox whose value cannot be read after all.
     Refuse(Box<Message>, CallError),
+    /// A channel was closed; this waited in it.
+    Close(Vec<Message>),
     /// An answer that cannot be sent: whoever waits for it under the ref hears why.
     Fail(Pid, Ref, CallError),
     /// Offer the state to the newest code of an entry.

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod action;
+mod channels;
 mod hash;
 pub mod kernel;
 pub mod mailbox;

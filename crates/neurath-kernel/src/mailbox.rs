@@ -1,16 +1,20 @@
 //! The queue of messages of one process.
 //!
 //! Messages are kept by the schema they were written with, each kind in order of arrival, so that a
-//! receive looks at one message of each kind and never again at what it refused. It knows nothing of
+//! receive looks at one message of each kind and never again at what it refused. Messages to channels are
+//! apart from them (`channels`). It knows nothing of
 //! readers: which kinds fit is asked of the caller.
 //!
 //! Invariant: `seq` grows with arrival; over all kinds together, ascending `seq` is the order of arrival.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use neurath_proto::envelope::{Attachments, Class, Envelope, Payload, SchemaId, TraceId};
 use neurath_proto::{Pid, Ref};
+
+use crate::channels::Channels;
 
 /// A message that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +39,13 @@ pub struct Message {
 
 impl Message {
     /// What the message weighs against a mailbox's limit in bytes.
-    fn weight(&self) -> u64 {
+    pub(crate) fn weight(&self) -> u64 {
         self.payload.len() as u64 + 64
+    }
+
+    /// The channel that it was sent to, if it was.
+    pub(crate) fn channel(&self) -> Ref {
+        if self.class == Class::Port { self.reference } else { Ref::NONE }
     }
 
     /// Whether its sender can wait for an answer to it.
@@ -56,6 +65,8 @@ struct Kind {
 #[derive(Clone, Debug, Default)]
 pub struct Mailbox {
     kinds: Vec<Kind>,
+    /// Nearly always nothing.
+    channels: Option<Box<Channels>>,
     last_seq: u64,
     count: u32,
     bytes: u64,
@@ -70,7 +81,10 @@ impl Mailbox {
         let message = Message { seq: self.last_seq, class, from, reference, schema, trace, payload, attachments };
         self.count += 1;
         self.bytes += message.weight();
-        self.kind_mut(schema).push_back(message);
+        match &mut self.channels {
+            Some(channels) if class == Class::Port => channels.insert(message),
+            _ => self.kind_mut(schema).push_back(message),
+        }
         self.last_seq
     }
 
@@ -78,6 +92,10 @@ impl Mailbox {
     pub fn restore(&mut self, message: Message) {
         self.count += 1;
         self.bytes += message.weight();
+        if let (Class::Port, Some(channels)) = (message.class, &mut self.channels) {
+            channels.insert(message);
+            return;
+        }
         let kind = self.kind_mut(message.schema);
         let at = kind.partition_point(|m| m.seq < message.seq);
         kind.insert(at, message);
@@ -126,8 +144,50 @@ impl Mailbox {
         best
     }
 
+    /// The messages to channels, if there are channels.
+    pub(crate) fn channels(&self) -> Option<&Channels> {
+        self.channels.as_deref()
+    }
+
+    /// Opens a channel for messages that `reader` reads.
+    pub(crate) fn open_channel(&mut self, channel: Ref, reader: SchemaId) {
+        self.channels.get_or_insert_default().open(channel, reader);
+    }
+
+    /// Closes a channel; what waited in it, in order.
+    pub(crate) fn close_channel(&mut self, channel: Ref) -> Vec<Message> {
+        let gone = self.channels.as_mut().map(|channels| channels.close(channel)).unwrap_or_default();
+        self.count -= gone.len() as u32;
+        self.bytes -= gone.iter().map(Message::weight).sum::<u64>();
+        gone
+    }
+
+    /// Takes all channels away, with what waits in them.
+    pub(crate) fn take_channels(&mut self) -> Option<Box<Channels>> {
+        let channels = self.channels.take()?;
+        self.count -= channels.messages().count() as u32;
+        self.bytes -= channels.messages().map(Message::weight).sum::<u64>();
+        Some(channels)
+    }
+
+    /// Gives those back that were taken away, and drops the present ones.
+    pub(crate) fn return_channels(&mut self, channels: Option<Box<Channels>>) {
+        self.take_channels();
+        self.channels = channels;
+        let (count, bytes) = self
+            .channels
+            .iter()
+            .flat_map(|channels| channels.messages())
+            .fold((0, 0), |sum, m| (sum.0 + 1, sum.1 + m.weight()));
+        self.count += count;
+        self.bytes += bytes;
+    }
+
     /// The message with this number.
     pub fn get(&self, seq: u64) -> Option<&Message> {
+        if let Some(message) = self.channels.as_ref().and_then(|channels| channels.get(seq)) {
+            return Some(message);
+        }
         let (kind, at) = self.find(seq)?;
         self.kinds[kind].messages.get(at)
     }
@@ -135,6 +195,11 @@ impl Mailbox {
     /// Removes the message with this number.
     #[inline]
     pub fn remove(&mut self, seq: u64) -> Option<Message> {
+        if let Some(message) = self.channels.as_mut().and_then(|channels| channels.remove(seq)) {
+            self.count -= 1;
+            self.bytes -= message.weight();
+            return Some(message);
+        }
         let (kind, at) = self.find(seq)?;
         let messages = &mut self.kinds[kind].messages;
         let message = if at == 0 { messages.pop_front() } else { messages.remove(at) }?;
@@ -165,6 +230,9 @@ impl Mailbox {
     /// Removes every message that is `doomed`, in order of arrival.
     pub fn drain_where(&mut self, mut doomed: impl FnMut(&Message) -> bool) -> Vec<Message> {
         let mut gone = Vec::new();
+        if let Some(channels) = &mut self.channels {
+            channels.drain_where(&mut doomed, &mut gone);
+        }
         for kind in &mut self.kinds {
             let mut at = 0;
             while at < kind.messages.len() {
@@ -184,6 +252,7 @@ impl Mailbox {
     /// All messages in order of arrival.
     pub fn in_order(&self) -> Vec<&Message> {
         let mut all: Vec<_> = self.kinds.iter().flat_map(|kind| &kind.messages).collect();
+        all.extend(self.channels.iter().flat_map(|channels| channels.messages()));
         all.sort_by_key(|m| m.seq);
         all
     }

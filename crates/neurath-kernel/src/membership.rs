@@ -52,6 +52,8 @@ pub struct Membership {
     behind: u64,
     /// By this node's own clock. One of each kind: a later one makes the earlier one stale.
     timers: BTreeMap<TimerKey, (u64, Timer<Identity>)>,
+    /// What foca marks its present timers with.
+    token: foca::TimerToken,
     /// When one that is down is tried again, by this node's own clock, and who was tried last.
     retry_at: u64,
     retried: NodeId,
@@ -90,6 +92,7 @@ impl Membership {
             now: 0,
             behind: 0,
             timers: BTreeMap::new(),
+            token: 0,
             retry_at: config.announce_down_ns,
             retried: NodeId(0),
             records: BTreeMap::new(),
@@ -118,7 +121,7 @@ impl Membership {
         }
         let packet = self.admit(from, Packet::decode(bytes, self.config.packet_bytes_max)?)?;
         let bytes = packet.encode(self.config.packet_bytes_max).ok_or(PacketError::Malformed)?;
-        let src = packet.header.src;
+        let (src, incarnation) = (packet.header.src, packet.header.src_incarnation);
         let known = self.records.get(&from).map(|record| record.identity.clone());
         let forgets = known.filter(|known| *known > src);
         self.run(|foca, out| {
@@ -126,6 +129,8 @@ impl Membership {
             if let Some(known) = forgets {
                 foca.apply_many([foca::Member::down(known.clone())].into_iter(), false, &mut *out)?;
                 foca.handle_timer(Timer::RemoveDown(known), &mut *out)?;
+                let itself = foca::Member::new(src, incarnation, State::Alive);
+                foca.apply_many(core::iter::once(itself), true, &mut *out)?;
             }
             foca.handle_data(&bytes, out)
         })
@@ -234,7 +239,7 @@ impl Membership {
             && at <= self.own_clock()
         {
             if let Some((_, timer)) = self.timers.remove(&key)
-                && self.still_means_something(&timer)
+                && let Some(timer) = self.renew(timer)
             {
                 // Foca goes on by itself after each error that this can give.
                 let _ = self.run(|foca, out| foca.handle_timer(timer, out));
@@ -247,13 +252,15 @@ impl Membership {
         }
     }
 
-    /// Foca tells a member that it is down when the time for a suspicion is over, also if it has refuted that.
-    fn still_means_something(&self, timer: &Timer<Identity>) -> bool {
-        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return true };
+    /// What a timer means now, if anything. With a new identity foca forgets its suspicions' time, and it tells a member that
+    /// it is down when that is over, also if the member has refuted it: here a suspicion stands until it is refuted.
+    fn renew(&self, timer: Timer<Identity>) -> Option<Timer<Identity>> {
+        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return Some(timer) };
         let is_suspect = |member: &foca::Member<_>| {
-            member.id() == member_id && member.incarnation() == *incarnation && member.state() == State::Suspect
+            *member.id() == member_id && member.incarnation() == incarnation && member.state() == State::Suspect
         };
-        self.foca.iter_members().any(is_suspect)
+        let stands = self.foca.iter_members().any(is_suspect);
+        stands.then_some(Timer::ChangeSuspectToDown { member_id, incarnation, token: self.token })
     }
 
     /// Tries one that is down, each in its turn. Foca does not while it knows of no active member.
@@ -365,7 +372,10 @@ impl Membership {
     fn schedule(&mut self, timer: Timer<Identity>, after: u64) {
         let key = match &timer {
             Timer::SendIndirectProbe { .. } => TimerKey::Indirect,
-            Timer::ProbeRandomMember(_) => TimerKey::Probe,
+            Timer::ProbeRandomMember(token) => {
+                self.token = *token;
+                TimerKey::Probe
+            }
             Timer::PeriodicAnnounce(_) => TimerKey::Announce,
             Timer::PeriodicGossip(_) => TimerKey::Gossip,
             Timer::ChangeSuspectToDown { member_id, .. } => TimerKey::Suspect(member_id.node()),
@@ -373,7 +383,14 @@ impl Membership {
             Timer::PeriodicAnnounceDown(_) | Timer::RemoveDown(_) => return,
         };
         // A member that fails probe after probe is down when the first suspicion says so.
-        if self.timers.get(&key).is_none_or(|(_, former)| *former != timer) {
+        let says_the_same = |former: &Timer<_>| match (former, &timer) {
+            (
+                Timer::ChangeSuspectToDown { member_id: a, incarnation: b, .. },
+                Timer::ChangeSuspectToDown { member_id: c, incarnation: d, .. },
+            ) => (a, b) == (c, d),
+            _ => false,
+        };
+        if !self.timers.get(&key).is_some_and(|(_, former)| says_the_same(former)) {
             self.timers.insert(key, (self.own_clock().saturating_add(after), timer));
         }
     }

@@ -6,6 +6,7 @@
 //! Invariant: between [`Port::begin`] and [`Port::commit`], [`Port::rollback`] restores the port to what
 //! it was, message for message.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -22,6 +23,7 @@ use neurath_proto::{Pid, Ref, Serial};
 use smallvec::SmallVec;
 
 use crate::action::Action;
+use crate::channels::Channels;
 use crate::hash::IdMap;
 use crate::mailbox::{Mailbox, Message};
 use crate::signal::node_itself;
@@ -95,6 +97,8 @@ struct Waiting {
     id: ReceiveId,
     readers: SmallVec<[SchemaId; 4]>,
     reference: Ref,
+    /// The channel whose messages it takes, if it is not the mailbox's others.
+    channel: Ref,
     after_seq: u64,
     /// Nanoseconds on the kernel's clock; `u64::MAX` is never.
     deadline: u64,
@@ -118,7 +122,7 @@ pub struct Look<'a> {
     pub receive: ReceiveId,
     /// The types that it takes.
     pub readers: &'a [SchemaId],
-    /// The ref whose answer is awaited, if it is that.
+    /// The ref whose answer is awaited, if it is that; under [`take_flags::CHANNEL`] that of the channel.
     pub reference: Ref,
     /// Only messages after this one.
     pub after_seq: u64,
@@ -152,6 +156,7 @@ struct Savepoint {
     open_calls: Vec<(Pid, Ref)>,
     timers: alloc::collections::BTreeSet<Ref>,
     taken: Vec<Message>,
+    channels: Option<Box<Channels>>,
 }
 
 /// See the module.
@@ -176,7 +181,9 @@ pub struct Port {
     self_sends: u32,
     /// The guest asked for more than it may, by calls that cannot be refused.
     exceeded: bool,
-    savepoint: Option<alloc::boxed::Box<Savepoint>>,
+    /// The process has said that it expects nothing soon.
+    hibernates: bool,
+    savepoint: Option<Box<Savepoint>>,
     now: u64,
 }
 
@@ -200,6 +207,7 @@ impl Port {
             takes: 0,
             self_sends: 0,
             exceeded: false,
+            hibernates: false,
             savepoint: None,
             now: 0,
         }
@@ -434,7 +442,15 @@ impl Port {
         if look.flags & take_flags::YIELD != 0 {
             return self.look_again(look, known);
         }
-        if look.reference.is_some() {
+        if look.flags & take_flags::CHANNEL != 0 {
+            if look.flags & (take_flags::OPEN | take_flags::CLOSE) != 0 {
+                self.open_or_close(look);
+                return Found::TimedOut;
+            }
+            if let Some(found) = self.look_into_channel(look, known, types) {
+                return found;
+            }
+        } else if look.reference.is_some() {
             match self.calls.get(&look.reference) {
                 Some(Call::Answered(message)) => {
                     let fit = fit_any(types, look.readers, message.schema).map_or(Fit::No, |(_, fit)| fit);
@@ -460,30 +476,75 @@ impl Port {
             let reserved = |seq| waiting.iter().any(|w| w.offer == seq && w.id != look.receive);
             let found = self.mailbox.first(look.after_seq, |schema| fit_any(types, look.readers, schema), reserved);
             if let Some((message, (index, fit))) = found {
-                let seq = message.seq;
-                if look.flags & take_flags::LOOK == 0 {
-                    self.forget(known);
-                } else {
-                    // It may be refused: until then the message is this receive's, and its deadline runs on.
-                    let at = self.wait(look, known);
-                    self.waiting[at].offer = seq;
-                }
-                return Found::Message(seq, index, fit);
+                return self.found(look, known, message.seq, index, fit);
             }
         } else {
-            // Others have their turn first; then this one looks again.
-            self.wait(look, known);
-            self.ready.push_back(look.receive);
-            return Found::Pending;
+            return self.look_later(look, known);
         }
         let deadline = self.deadline_of(look, known);
         if deadline <= self.now {
             self.forget(known);
-            self.give_up(look.reference);
+            self.give_up(awaited(look));
             return Found::TimedOut;
         }
+        self.hibernates = look.flags & take_flags::HIBERNATE != 0;
         self.wait(look, known);
         Found::Pending
+    }
+
+    fn found(&mut self, look: &Look<'_>, known: Option<usize>, seq: u64, index: u32, fit: Fit) -> Found {
+        if look.flags & take_flags::LOOK == 0 {
+            self.forget(known);
+        } else {
+            // It may be refused: until then the message is this receive's, and its deadline runs on.
+            let at = self.wait(look, known);
+            self.waiting[at].offer = seq;
+        }
+        Found::Message(seq, index, fit)
+    }
+
+    /// Others have their turn first; then this one looks again.
+    fn look_later(&mut self, look: &Look<'_>, known: Option<usize>) -> Found {
+        self.wait(look, known);
+        self.ready.push_back(look.receive);
+        Found::Pending
+    }
+
+    /// What a receive finds in its channel, unless there is nothing.
+    fn look_into_channel(&mut self, look: &Look<'_>, known: Option<usize>, types: &dyn Types) -> Option<Found> {
+        if self.takes >= self.limits.takes_per_poll {
+            return Some(self.look_later(look, known));
+        }
+        let waiting = &self.waiting;
+        let reserved = |seq| waiting.iter().any(|w| w.offer == seq && w.id != look.receive);
+        let message = self.mailbox.channels()?.first(look.reference, look.after_seq, reserved)?;
+        let (seq, (index, fit)) = (message.seq, fit_any(types, look.readers, message.schema)?);
+        Some(self.found(look, known, seq, index, fit))
+    }
+
+    fn open_or_close(&mut self, look: &Look<'_>) {
+        if look.flags & take_flags::CLOSE != 0 {
+            let gone = self.mailbox.close_channel(look.reference);
+            self.close(gone);
+            return;
+        }
+        let open = self.mailbox.channels().map_or(0, Channels::len);
+        match look.readers {
+            [reader] if (open as u32) < self.limits.waiting => self.mailbox.open_channel(look.reference, *reader),
+            _ => self.exceeded = true,
+        }
+    }
+
+    /// Refuses what waited in channels that are closed.
+    fn close(&mut self, gone: Vec<Message>) {
+        if !gone.is_empty() {
+            self.push(Action::Close(gone));
+        }
+    }
+
+    /// Whether the process has said, when it began to wait, that it expects nothing soon.
+    pub fn hibernates(&self) -> bool {
+        self.hibernates && self.ready.is_empty()
     }
 
     /// The place of a receive among those that wait.
@@ -524,7 +585,8 @@ impl Port {
                 let waiting = Waiting {
                     id: look.receive,
                     readers: SmallVec::from_slice(look.readers),
-                    reference: look.reference,
+                    reference: awaited(look),
+                    channel: channel(look),
                     after_seq: look.after_seq,
                     deadline,
                     between_messages: look.flags & take_flags::BETWEEN_MESSAGES != 0,
@@ -666,9 +728,9 @@ impl Port {
         self.ready.retain(|id| *id != receive);
         self.give_up(gone.reference);
         if gone.offer != 0
-            && let Some(schema) = self.mailbox.get(gone.offer).map(|m| m.schema)
+            && let Some((channel, schema)) = self.mailbox.get(gone.offer).map(|m| (m.channel(), m.schema))
         {
-            self.offer(gone.offer, schema, types);
+            self.offer(gone.offer, channel, schema, types);
         }
     }
 
@@ -676,6 +738,16 @@ impl Port {
     pub fn flush_monitor(&mut self, is_notice: impl FnMut(&Message) -> bool) {
         self.mailbox.drain_where(is_notice);
     }
+}
+
+/// The ref whose answer is awaited.
+fn awaited(look: &Look<'_>) -> Ref {
+    if look.flags & take_flags::CHANNEL == 0 { look.reference } else { Ref::NONE }
+}
+
+/// The channel that is looked into.
+fn channel(look: &Look<'_>) -> Ref {
+    if look.flags & take_flags::CHANNEL == 0 { Ref::NONE } else { look.reference }
 }
 
 /// How a process's own exit is put into words for those who watch it.

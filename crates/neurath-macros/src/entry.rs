@@ -15,6 +15,22 @@ use syn::{Error, FnArg, LitStr, Pat, Result, Signature, Token, Type};
 pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) accepts: Vec<Type>,
+    /// Of a server: the types that go first.
+    pub(crate) priority: Vec<Type>,
+    /// Of a server: what becomes of notices that it has no handler for.
+    pub(crate) unhandled: Option<Ident>,
+}
+
+impl Options {
+    /// Refuses what only servers have.
+    pub(crate) fn check_no_server(&self) -> Result<()> {
+        let why = "only a server has it: its loop is not yours";
+        match (self.priority.first(), &self.unhandled) {
+            (Some(first), _) => Err(Error::new(first.span(), why)),
+            (None, Some(policy)) => Err(Error::new(policy.span(), why)),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 impl Parse for Options {
@@ -30,12 +46,23 @@ impl Parse for Options {
                     return Err(Error::new(name.span(), "a name has letters, digits, `_`, `-` and `.`"));
                 }
                 options.name = Some(name);
-            } else if key == "accepts" {
+            } else if key == "accepts" || key == "priority" {
                 let types;
                 syn::parenthesized!(types in input);
-                options.accepts = Punctuated::<Type, Token![,]>::parse_terminated(&types)?.into_iter().collect();
+                let types = Punctuated::<Type, Token![,]>::parse_terminated(&types)?.into_iter().collect();
+                *(if key == "accepts" { &mut options.accepts } else { &mut options.priority }) = types;
+            } else if key == "unhandled" {
+                input.parse::<Token![=]>()?;
+                let policy: Ident = input.parse()?;
+                if !["drop", "log", "exit"].iter().any(|known| policy == known) {
+                    return Err(Error::new(policy.span(), "expected `drop`, `log` or `exit`"));
+                }
+                options.unhandled = Some(policy);
             } else {
-                return Err(Error::new(key.span(), "expected `accepts(Type, …)` or `name = \"…\"`"));
+                return Err(Error::new(
+                    key.span(),
+                    "expected `accepts(Type, …)` or `name = \"…\"`; for servers also `priority(Type, …)` or `unhandled = …`",
+                ));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;

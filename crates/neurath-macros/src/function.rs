@@ -7,6 +7,7 @@ use syn::{ItemFn, Result, ReturnType};
 use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    options.check_no_server()?;
     let signature = &function.sig;
     check_signature(signature, "function that runs elsewhere")?;
     let parameters = Parameters::of(signature)?;
@@ -61,8 +62,10 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
                 bytes: &[u8],
                 _: ::neurath::__private::StartMode,
             ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
-                let #tuple: #tuple_type = ::neurath::__private::decode_all(bytes)?;
+                let (arguments, starter) = ::neurath::__private::decode_start::<#tuple_type>(bytes)?;
                 ::core::result::Result::Ok(::neurath::__private::Box::pin(async move {
+                    ::neurath::__private::set_starter(starter);
+                    let #tuple = arguments;
                     let result: #result_type = #item(#(#names),*)#wait;
                     ::neurath::__private::finish(result).await;
                 }))

@@ -13,6 +13,7 @@ mod function;
 mod process;
 mod receive;
 mod server;
+mod supervisor;
 
 /// Makes a type one that can be sent: implements its codec and its schema.
 ///
@@ -122,11 +123,48 @@ pub fn process(options: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// # fn main() {}
 /// ```
+/// ```compile_fail
+/// use neurath::prelude::*;
+/// #[derive(State)]
+/// struct Ranked;
+/// #[neurath::server(priority(Down))] // which no method takes
+/// impl Server for Ranked {
+///     fn init() -> Self { Ranked }
+/// }
+/// # fn main() {}
+/// ```
+/// ```compile_fail
+/// use neurath::prelude::*;
+/// #[derive(State)]
+/// struct Idle;
+/// #[neurath::server]
+/// impl Server for Idle {
+///     fn init() -> Self { Idle }
+///     fn idle(&self) -> std::time::Duration { 1.secs() } // and then?
+/// }
+/// # fn main() {}
+/// ```
 #[proc_macro_attribute]
 pub fn server(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as entry::Options);
     let item = parse_macro_input!(item as syn::ItemImpl);
     server::expand(options, item).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes a function that lists children a supervisor of them. See the module `neurath::supervisor`.
+///
+/// It is called when the supervisor starts, and again in newer code when it is upgraded: it only says what there is.
+///
+/// ```compile_fail
+/// #[neurath::supervisor]
+/// async fn waits() -> neurath::supervisor::Supervisor { todo!() }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn supervisor(options: TokenStream, item: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(options as entry::Options);
+    let item = parse_macro_input!(item as syn::ItemFn);
+    supervisor::expand(options, item).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// Makes a function one that can run in a process of its own.

@@ -8,6 +8,7 @@ use syn::{Error, ItemFn, Result, ReturnType};
 use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    options.check_no_server()?;
     let signature = &function.sig;
     if signature.asyncness.is_none() {
         return Err(Error::new(
@@ -54,8 +55,12 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
             _: ::neurath::__private::StartMode,
         ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
             // A process's state is its arguments, so both modes start alike.
-            let #tuple: #tuple_type = ::neurath::__private::decode_all(bytes)?;
-            ::core::result::Result::Ok(::neurath::__private::Box::pin(async move { #item(#(#names),*).await; }))
+            let (arguments, starter) = ::neurath::__private::decode_start::<#tuple_type>(bytes)?;
+            ::core::result::Result::Ok(::neurath::__private::Box::pin(async move {
+                ::neurath::__private::set_starter(starter);
+                let #tuple = arguments;
+                #item(#(#names),*).await;
+            }))
         }
     };
     Ok(quote! {

@@ -16,8 +16,14 @@ struct Parts {
     init: Option<ImplItemFn>,
     call_fn: Option<ImplItemFn>,
     cast_fn: Option<ImplItemFn>,
+    idle: Option<ImplItemFn>,
+    timeout: Option<ImplItemFn>,
+    unhandled: Option<ImplItemFn>,
     handlers: Vec<(ImplItemFn, Type)>,
 }
+
+/// The notices that come whether they are accepted or not.
+const NOTICES: [&str; 2] = ["Down", "Exit"];
 
 pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
     let server = server_type(&block)?;
@@ -41,14 +47,7 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
     let parameters = Parameters::of(&init.sig)?;
 
     let (call_type, reply_type, cast_type) = message_types(&parts, &server)?;
-    let call_fn = item_or(
-        &parts.call_fn,
-        quote! {
-            async fn call(&mut self, call: ::neurath::Never) -> ::neurath::Never {
-                match call {}
-            }
-        },
-    );
+    let (call_fn, answer_fn) = call_functions(&parts, &call_type, &reply_type)?;
     let cast_fn = item_or(
         &parts.cast_fn,
         quote! {
@@ -67,7 +66,7 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
             #at => {
                 let reply = ::neurath::__private::reply_to::<#reply_type>();
                 let call: #call_type = ::neurath::__private::decode(&arrived);
-                reply.send(::neurath::Server::call(self, call).await);
+                ::neurath::Server::call(self, call, reply).await;
             }
         });
     }
@@ -92,6 +91,47 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
             }
         });
     }
+    let priority = priority_of(&options, &parts)?;
+    let first_tags = options.priority.iter().map(|ty| quote!(::neurath::__private::TypeTag::of::<#ty>()));
+    let unhandled = match (&options.unhandled, &parts.unhandled) {
+        (Some(policy), Some(_)) => {
+            return Err(Error::new(policy.span(), "the method `unhandled` says already what becomes of them"));
+        }
+        (None, Some(_)) => quote!(self.unhandled(message).await),
+        (Some(policy), None) if policy == "drop" => quote!(::core::mem::drop(message)),
+        (Some(policy), None) if policy == "exit" => quote!(::neurath::exit(message)),
+        (_, None) => quote!(::neurath::__private::log_unhandled(message)),
+    };
+    for notice in NOTICES.into_iter().filter(|notice| !parts.handles(notice)) {
+        let (at, ty) = (tags.len() as u32, Ident::new(notice, server.span()));
+        tags.push(quote!(::neurath::__private::TypeTag::of::<::neurath::#ty>()));
+        arms.push(quote! {
+            #at => {
+                let message = ::neurath::__private::unhandled(#notice);
+                #unhandled;
+            }
+        });
+    }
+    let idle = match (&parts.idle, &parts.timeout) {
+        (Some(_), Some(_)) => Some(quote! {
+            fn idle_time(&self) -> ::core::option::Option<::core::time::Duration> {
+                ::core::option::Option::Some(self.idle())
+            }
+
+            async fn idle_over(&mut self) {
+                self.timeout().await;
+            }
+        }),
+        (Some(idle), None) => {
+            return Err(Error::new(idle.sig.ident.span(), "what happens then? Write `async fn timeout(&mut self)`"));
+        }
+        (None, Some(timeout)) => {
+            let why = "after which time? Write `fn idle(&self) -> Duration`";
+            return Err(Error::new(timeout.sig.ident.span(), why));
+        }
+        (None, None) => None,
+    };
+    let own = [&parts.idle, &parts.timeout, &parts.unhandled].into_iter().flatten();
     let accepts: Vec<Type> = parts.handlers.iter().map(|(_, message)| message.clone()).collect();
     let describe = describe_function(&About {
         name: &name,
@@ -126,6 +166,10 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
         impl #server {
             #init
 
+            #answer_fn
+
+            #(#own)*
+
             #(#handlers)*
 
             #spawns
@@ -147,10 +191,14 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
                         ::neurath::__private::serve(server),
                     ));
                 }
-                let #tuple: #tuple_type = ::neurath::__private::decode_all(bytes)?;
+                let (arguments, starter) = ::neurath::__private::decode_start::<#tuple_type>(bytes)?;
                 ::core::result::Result::Ok(::neurath::__private::Box::pin(async move {
+                    ::neurath::__private::set_starter(starter);
+                    let #tuple = arguments;
                     let made = #server::init(#(#names),*)#wait;
-                    ::neurath::__private::serve::<#server>(#outcome).await
+                    let server: #server = #outcome;
+                    ::neurath::supervisor::started();
+                    ::neurath::__private::serve(server).await
                 }))
             }
 
@@ -159,6 +207,10 @@ pub(crate) fn expand(options: Options, block: ItemImpl) -> Result<TokenStream> {
 
         impl ::neurath::__private::Dispatch for #server {
             const TAGS: &'static [::neurath::__private::TypeTag] = &[#(#tags),*];
+            const FIRST_TAGS: &'static [::neurath::__private::TypeTag] = &[#(#first_tags),*];
+            const FIRST: &'static [u32] = &[#(#priority),*];
+
+            #idle
 
             async fn dispatch(&mut self, arrived: ::neurath::__private::Arrived) {
                 match arrived.index {
@@ -205,6 +257,13 @@ fn sort(block: &ItemImpl) -> Result<Parts> {
             ImplItem::Fn(function) if function.sig.ident == "init" => parts.init = Some(function.clone()),
             ImplItem::Fn(function) if function.sig.ident == "call" => parts.call_fn = Some(function.clone()),
             ImplItem::Fn(function) if function.sig.ident == "cast" => parts.cast_fn = Some(function.clone()),
+            ImplItem::Fn(function) if function.sig.ident == "idle" && function.sig.inputs.len() == 1 => {
+                parts.idle = Some(function.clone());
+            }
+            ImplItem::Fn(function) if function.sig.ident == "timeout" && function.sig.inputs.len() == 1 => {
+                parts.timeout = Some(function.clone());
+            }
+            ImplItem::Fn(function) if function.sig.ident == "unhandled" => parts.unhandled = Some(function.clone()),
             ImplItem::Fn(function) => {
                 let message = handled(function)?;
                 parts.handlers.push((function.clone(), message));
@@ -212,7 +271,7 @@ fn sort(block: &ItemImpl) -> Result<Parts> {
             other => {
                 return Err(Error::new(
                     other.span(),
-                    "expected `type Call`, `type Reply`, `type Cast`, `fn init` or a handler; put the rest into an `impl` of its own",
+                    "expected `type Call`, `type Reply`, `type Cast`, `fn init`, `fn idle` or a handler; put the rest into an `impl` of its own",
                 ));
             }
         }
@@ -272,6 +331,54 @@ fn message_types(parts: &Parts, server: &Ident) -> Result<(TokenStream, TokenStr
         (None, None) => quote!(::neurath::Never),
     };
     Ok((call, reply, cast))
+}
+
+impl Parts {
+    /// Whether a method takes messages of the type of this name.
+    fn handles(&self, name: &str) -> bool {
+        self.handlers.iter().any(|(_, ty)| match ty {
+            Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == name),
+            _ => false,
+        })
+    }
+}
+
+/// `call` of the trait, and what it calls if the block's own `call` returns its answer.
+fn call_functions(
+    parts: &Parts,
+    call_type: &TokenStream,
+    reply_type: &TokenStream,
+) -> Result<(TokenStream, Option<TokenStream>)> {
+    let declared = quote!(async fn call(&mut self, call: #call_type, reply: ::neurath::ReplyTo<#reply_type>));
+    let Some(function) = &parts.call_fn else {
+        return Ok((quote!(#declared { let _ = reply; match call {} }), None));
+    };
+    let span = function.sig.ident.span();
+    match function.sig.inputs.len() {
+        3 => Ok((quote!(#function), None)),
+        2 if function.sig.asyncness.is_some() => {
+            let mut answer = function.clone();
+            answer.sig.ident = Ident::new("__answer", span);
+            let send = quote_spanned!(function.sig.output.span()=> reply.send(self.__answer(call).await));
+            Ok((quote!(#declared { #send; }), Some(quote!(#[doc(hidden)] #answer))))
+        }
+        _ => Err(Error::new(
+            span,
+            "expected `async fn call(&mut self, call: Call) -> Reply`, or, to answer later, \
+             `async fn call(&mut self, call: Call, reply: ReplyTo<Reply>)`",
+        )),
+    }
+}
+
+/// The places among the tags of the types that go first.
+fn priority_of(options: &Options, parts: &Parts) -> Result<Vec<u32>> {
+    let taken = [&parts.call, &parts.cast].into_iter().flatten().map(|item| &item.ty);
+    let taken: Vec<&Type> = taken.chain(parts.handlers.iter().map(|(_, ty)| ty)).collect();
+    let place = |ty: &Type| match taken.iter().position(|taken| *taken == ty) {
+        Some(at) => Ok(at as u32),
+        None => Err(Error::new(ty.span(), "no method of this server takes this type: write it as it is written there")),
+    };
+    options.priority.iter().map(place).collect()
 }
 
 fn item_or(item: &Option<ImplItemFn>, otherwise: TokenStream) -> TokenStream {

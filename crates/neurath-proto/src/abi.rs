@@ -175,7 +175,8 @@ impl TakeStatus {
 pub struct TakeSpec {
     /// Only messages that arrived after this one (`seq`); 0 is all. A predicate's refusals move it.
     pub after_seq: u64,
-    /// The ref whose answer is awaited; if set, `tags` has the one type of the answer.
+    /// The ref whose answer is awaited, or the channel of which a message is, under [`take_flags::CHANNEL`]; if set,
+    /// `tags` has the one type of the answer or of the channel.
     pub reference: u64,
     /// Nanoseconds that the whole receive may wait, counted from its first `take`;
     /// [`TakeSpec::FOREVER`] is no deadline. Zero still looks through the mailbox.
@@ -229,6 +230,14 @@ pub mod take_flags {
     /// While the receive waits, the buffer of this `take` is the host's: the message may come with the poll. Only for
     /// receives without a ref, a deadline or `LOOK`.
     pub const HAND_OVER: u32 = 8;
+    /// The process expects nothing soon: while this receive waits, its memory may be given up at once. A hint.
+    pub const HIBERNATE: u32 = 16;
+    /// The spec's ref is one of this process that names a channel: only messages sent to that channel are taken.
+    pub const CHANNEL: u32 = 32;
+    /// With `CHANNEL`: no receive, but the channel is opened for messages of the spec's one type. The look is `TimedOut`.
+    pub const OPEN: u32 = 64;
+    /// With `CHANNEL`: no receive, but the channel is closed. What waits in it is refused. The look is `TimedOut`.
+    pub const CLOSE: u32 = 128;
 }
 
 /// Bits of what `neurath_poll` is given, beside the receive.

@@ -22,12 +22,15 @@ pub enum Class {
     Reply = 3,
     /// Something the runtime says: a monitor fired, a linked process ended.
     Notice = 4,
+    /// A message to a channel of the receiver, which its ref names.
+    Port = 5,
 }
 
 impl Class {
     /// The class with this number, if there is one.
     pub fn from_raw(raw: u32) -> Option<Self> {
-        [Self::Message, Self::Cast, Self::Call, Self::Reply, Self::Notice].into_iter().find(|c| *c as u32 == raw)
+        let all = [Self::Message, Self::Cast, Self::Call, Self::Reply, Self::Notice, Self::Port];
+        all.into_iter().find(|c| *c as u32 == raw)
     }
 }
 
@@ -81,6 +84,13 @@ pub struct Envelope {
     pub payload: Payload,
     /// What travels beside the payload; nearly always nothing.
     pub attachments: Attachments,
+}
+
+impl Envelope {
+    /// Whether its sender can wait for an answer to it.
+    pub fn wants_answer(&self) -> bool {
+        self.reference.is_some() && matches!(self.class, Class::Call | Class::Message)
+    }
 }
 
 /// Bytes of an encoded value; up to [`Payload::INLINE`] of them are held in place.

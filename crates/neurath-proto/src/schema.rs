@@ -102,7 +102,7 @@ pub enum Opaque {
     Closure(Box<Type>),
     /// A continuation: reserved.
     Continuation,
-    /// The sending end of a channel of this type: reserved.
+    /// The sending end of a channel of this type: a pid and a ref.
     SendPort(Box<Type>),
     /// The receiving end of a channel of this type: reserved.
     ReceivePort(Box<Type>),

@@ -10,6 +10,8 @@ use neurath_kernel::SessionConfig;
 use neurath_kernel::session::{EndReason, SessionInfo, Unconfirmed};
 use neurath_proto::frame::Association;
 
+pub mod members;
+
 /// A node, the number of its life, and the node that it talks with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Side {
@@ -97,6 +99,8 @@ pub struct Counts {
     pub unreachable: u64,
     /// Times that senders were to be held.
     pub full: u64,
+    /// Ended because the peer broke the protocol, which a hostile one did.
+    pub violations: u64,
 }
 
 impl Counts {
@@ -113,6 +117,7 @@ impl Counts {
             peer_ended,
             unreachable,
             full,
+            violations,
         } = *other;
         self.sent += sent;
         self.delivered += delivered;
@@ -124,6 +129,7 @@ impl Counts {
         self.peer_ended += peer_ended;
         self.unreachable += unreachable;
         self.full += full;
+        self.violations += violations;
     }
 }
 
@@ -235,6 +241,7 @@ impl Checker {
         association: Option<Association>,
         reason: &EndReason,
         unconfirmed: &[Unconfirmed],
+        honest_peer: bool,
     ) -> Result<(), String> {
         let state = self.sides.entry(side).or_default();
         if state.open != association {
@@ -247,9 +254,18 @@ impl Checker {
             EndReason::Unreachable => self.counts.unreachable += 1,
             EndReason::EndedHere => {}
             EndReason::Violation(violation) => {
-                return Err(format!("{side:?}: an honest peer was found to break the protocol: {violation}"));
+                if honest_peer {
+                    return Err(format!("{side:?}: an honest peer was found to break the protocol: {violation}"));
+                }
+                self.counts.violations += 1;
             }
         }
+        let (peer, life) = (side.peer, state.peer_life);
+        let theirs = self.sides.get(&Side { node: peer, life, peer: side.node });
+        if honest_peer && *reason == EndReason::PeerEnded && theirs.is_some_and(|theirs| theirs.open == association) {
+            return Err(format!("{side:?}: {association:?} has ended because the peer had ended it, and it had not"));
+        }
+        let state = self.sides.entry(side).or_default();
         let epoch = state.epoch;
         state.open = None;
         state.epoch += 1;
@@ -295,6 +311,11 @@ impl Checker {
         }
         self.counts.full += u64::from(full);
         Ok(())
+    }
+
+    /// The association that is open, as this side was told.
+    pub fn open(&self, side: Side) -> Option<Association> {
+        self.sides.get(&side).and_then(|state| state.open)
     }
 
     /// Whether senders are to be held.

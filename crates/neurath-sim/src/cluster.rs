@@ -5,14 +5,32 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use neurath_kernel::session::{ConnectionId, Credit, DialId, Origin, SendError};
-use neurath_kernel::{Session, SessionConfig, SessionEffect};
+use neurath_kernel::session::{ConnectionId, Credit, DialId, EndReason, Origin, SendError, Unconfirmed};
+use neurath_kernel::{MembershipConfig, Session, SessionConfig, SessionEffect};
+use neurath_proto::frame::Association;
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::{Pid, Serial};
 
+use crate::check::members::Roster;
 use crate::check::{self, Checker, Letter, Side};
 use crate::network::{End, Event as NetworkEvent, MS, Network, Quality};
 use crate::rng::Rng;
+
+mod hostile;
+mod members;
+
+/// What a message is for: its first byte.
+mod tag {
+    /// A letter, which the checker follows.
+    pub(super) const LETTER: u8 = 0;
+    /// A packet of membership.
+    pub(super) const MEMBERSHIP: u8 = 1;
+    /// Something that nobody follows, from or to a hostile node.
+    pub(super) const JUNK: u8 = 2;
+}
+
+/// After an end of the grace time the session has ended the association within this.
+const GRACE_SLACK_NS: u64 = MS;
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -21,6 +39,9 @@ enum Event {
     DialFailed { side: Side, dial: DialId },
     Consumed { side: Side, credit: Credit },
     Wake(Side),
+    WakeMembership { node: usize, life: u32 },
+    Join { node: usize, life: u32 },
+    Exit { node: usize, life: u32 },
     Restart(usize),
     Go(usize),
 }
@@ -31,7 +52,10 @@ struct Node {
     /// It stands still; what happens to it waits.
     stopped: bool,
     waiting: VecDeque<Event>,
+    /// When it last began to run.
+    runs_since: u64,
     sessions: BTreeMap<usize, Member>,
+    membership: Option<members::Driven>,
     /// How long a message that has arrived lies before it is consumed.
     consume_max_ns: u64,
 }
@@ -43,6 +67,8 @@ struct Member {
     wake: Option<u64>,
     /// Connections with a write under way.
     writing: BTreeMap<ConnectionId, bool>,
+    /// Since when the open association has no live connection.
+    lost_at: Option<u64>,
 }
 
 /// A letter that arrived, and when.
@@ -60,8 +86,10 @@ pub struct Cluster {
     pub now: u64,
     /// All that is random.
     pub rng: Rng,
-    /// What is promised.
+    /// What is promised of sessions.
     pub checker: Checker,
+    /// What is promised of membership.
+    pub roster: Roster,
     /// The network.
     pub network: Network,
     /// What arrived last, if someone collects it.
@@ -73,6 +101,8 @@ pub struct Cluster {
     /// Pairs that cannot connect, with the time until then.
     parted: BTreeMap<(usize, usize), u64>,
     dial_fails_percent: u64,
+    gossip: Option<MembershipConfig>,
+    hostile: Option<hostile::Hostile>,
 }
 
 impl Cluster {
@@ -83,13 +113,16 @@ impl Cluster {
             alive: true,
             stopped: false,
             waiting: VecDeque::new(),
+            runs_since: 0,
             sessions: BTreeMap::new(),
+            membership: None,
             consume_max_ns: 0,
         };
         Self {
             now: 0,
             rng,
             checker: Checker::default(),
+            roster: Roster::default(),
             network: Network::new(quality),
             arrivals: None,
             config,
@@ -98,6 +131,8 @@ impl Cluster {
             scheduled: 0,
             parted: BTreeMap::new(),
             dial_fails_percent: 0,
+            gossip: None,
+            hostile: None,
         }
     }
 
@@ -148,7 +183,7 @@ impl Cluster {
             }
         }
         self.now = until;
-        Ok(())
+        self.check_grace()
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
@@ -160,6 +195,7 @@ impl Cluster {
                 | NetworkEvent::Closed(end),
             ) => self.network.owner(*end).map(|(node, _)| node),
             Event::DialFailed { side, .. } | Event::Consumed { side, .. } | Event::Wake(side) => Some(side.node),
+            Event::WakeMembership { node, .. } | Event::Join { node, .. } | Event::Exit { node, .. } => Some(*node),
             Event::Restart(_) | Event::Go(_) => None,
         };
         if let Some(node) = node
@@ -183,9 +219,14 @@ impl Cluster {
                     _ => Ok(()),
                 }
             }
+            Event::WakeMembership { node, life } => self.wake_membership(node, life),
+            Event::Join { node, life } => self.join(node, life),
+            Event::Exit { node, life } => self.exit(node, life),
+            Event::Restart(node) if self.nodes[node].alive => Ok(()),
             Event::Restart(node) => {
                 self.nodes[node].alive = true;
-                Ok(())
+                self.nodes[node].runs_since = self.now;
+                self.begin_membership(node)
             }
             Event::Go(node) => self.go(node),
         }
@@ -235,6 +276,7 @@ impl Cluster {
             session: Session::new(Self::id(side.node), Incarnation(side.life), Self::id(side.peer), config),
             wake: None,
             writing: BTreeMap::new(),
+            lost_at: None,
         })
     }
 
@@ -246,6 +288,8 @@ impl Cluster {
         self.checker.bounds(side, &info, &self.config)?;
         let now = self.now;
         let member = self.member(side);
+        let is_lost = info.association.is_some() && info.live.is_none();
+        member.lost_at = is_lost.then(|| member.lost_at.unwrap_or(now));
         if let Some(deadline) = member.session.next_deadline()
             && member.wake.is_none_or(|wake| deadline < wake)
         {
@@ -268,27 +312,93 @@ impl Cluster {
                 if self.member(side).writing.insert(connection, true) == Some(true) {
                     return Err(format!("{side:?}: a second write on {connection:?} before the first is done"));
                 }
+                let bytes = self.spoil(side, bytes);
                 self.network.write(now, end(connection), &bytes, &mut self.rng);
             }
             SessionEffect::Close { connection, last, .. } => {
                 self.member(side).writing.remove(&connection);
                 self.network.close(now, end(connection), &last, &mut self.rng);
             }
-            SessionEffect::Up { association, incarnation } => self.checker.up(side, association, incarnation.0)?,
-            SessionEffect::Deliver { bytes, credit } => {
-                let letter = self.checker.delivered(side, &bytes)?;
-                if let Some(arrivals) = &mut self.arrivals {
-                    arrivals.push(Arrival { letter, at: now });
+            SessionEffect::Up { association, incarnation } => {
+                if !self.is_hostile(side.node) {
+                    self.checker.up(side, association, incarnation.0)?;
                 }
+                let peer = Self::id(side.peer);
+                self.with_membership(side.node, |membership, now| membership.association_up(now, peer, incarnation))?;
+            }
+            SessionEffect::Deliver { bytes, credit } => {
                 let at = now + self.rng.within(0..=self.nodes[side.node].consume_max_ns);
                 self.schedule(at, Event::Consumed { side, credit });
+                self.deliver(side, &bytes)?;
             }
             SessionEffect::Ended { association, reason, unconfirmed } => {
-                self.checker.ended(side, association, &reason, &unconfirmed)?;
+                self.ended(side, association, &reason, unconfirmed)?;
             }
-            SessionEffect::Refused { .. } => return Err(format!("{side:?}: equal nodes refuse messages")),
+            SessionEffect::Refused { .. } if self.is_between_honest(side) => {
+                return Err(format!("{side:?}: equal nodes refuse messages"));
+            }
+            SessionEffect::Refused { .. } => {}
+            _ if self.is_hostile(side.node) => {}
             SessionEffect::Full => self.checker.pressure(side, true)?,
             SessionEffect::Drained => self.checker.pressure(side, false)?,
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, side: Side, bytes: &[u8]) -> Result<(), String> {
+        match bytes.split_first() {
+            Some((&tag::LETTER, letter)) if self.is_between_honest(side) => {
+                let letter = self.checker.delivered(side, letter)?;
+                if let Some(arrivals) = &mut self.arrivals {
+                    arrivals.push(Arrival { letter, at: self.now });
+                }
+                Ok(())
+            }
+            Some((&tag::MEMBERSHIP, packet)) => self.packet(side, packet),
+            _ if self.is_between_honest(side) => Err(format!("{side:?}: a message arrived that nobody sent")),
+            _ => Ok(()),
+        }
+    }
+
+    fn ended(
+        &mut self,
+        side: Side,
+        association: Option<Association>,
+        reason: &EndReason,
+        mut unconfirmed: Vec<Unconfirmed>,
+    ) -> Result<(), String> {
+        let lost_at = self.member(side).lost_at.take();
+        if *reason == EndReason::GraceOver {
+            let early = lost_at.is_none_or(|at| self.now < at + self.config.grace_ns);
+            // It has been without a connection since before it was last looked at, at most.
+            if early {
+                return Err(format!("{side:?}: the grace time is over, and the connection was lost at {lost_at:?}"));
+            }
+        }
+        if !self.is_hostile(side.node) {
+            let tags = unconfirmed.iter().map(|message| message.bytes.first().copied());
+            if tags.clone().any(|tag| tag.is_none()) {
+                return Err(format!("{side:?}: what was never sent is given back"));
+            }
+            unconfirmed.retain_mut(|message| message.bytes.remove(0) == tag::LETTER);
+            self.checker.ended(side, association, reason, &unconfirmed, !self.is_hostile(side.peer))?;
+        }
+        if association.is_some() {
+            let peer = Self::id(side.peer);
+            self.with_membership(side.node, |membership, now| membership.association_ended(now, peer))?;
+        }
+        Ok(())
+    }
+
+    /// No association outlives its grace time.
+    fn check_grace(&self) -> Result<(), String> {
+        for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive && !node.stopped) {
+            for (peer, member) in &node.sessions {
+                if member.lost_at.is_some_and(|at| at + self.config.grace_ns + GRACE_SLACK_NS < self.now) {
+                    let info = member.session.info();
+                    return Err(format!("nodes {number} and {peer}: an association outlives its grace time: {info:?}"));
+                }
+            }
         }
         Ok(())
     }
@@ -322,8 +432,9 @@ impl Cluster {
     pub fn send(&mut self, side: Side, sender: u32, receiver: u32, length: usize) -> Result<bool, String> {
         let now = self.now;
         let id = self.checker.next();
-        let bytes = check::write(id, length);
-        let letter = Letter { side, sender, receiver, length: bytes.len(), sent_at: now };
+        let letter = check::write(id, length.saturating_sub(1));
+        let bytes = [&[tag::LETTER], &letter[..]].concat();
+        let letter = Letter { side, sender, receiver, length: letter.len(), sent_at: now };
         let from = Pid::new(Self::id(side.node), Incarnation(side.life), Serial(u64::from(sender)));
         // What is due by now happens before the message is accepted.
         self.with(side, |session, now| session.advance(now))?;
@@ -344,8 +455,8 @@ impl Cluster {
         self.with(side, |session, now| session.end(now))
     }
 
-    /// Ends a life; another one begins after a while.
-    pub fn crash(&mut self, node: usize, down_ns: u64) {
+    /// Ends a life; another one begins after a while, or never.
+    pub fn crash(&mut self, node: usize, down_ns: Option<u64>) {
         let it = &mut self.nodes[node];
         if !it.alive || it.stopped {
             return;
@@ -353,8 +464,12 @@ impl Cluster {
         it.alive = false;
         it.life += 1;
         it.sessions.clear();
+        it.membership = None;
         self.network.crash(self.now, node, &mut self.rng);
-        self.schedule(self.now + down_ns, Event::Restart(node));
+        self.roster.ended(node, self.now);
+        if let Some(down_ns) = down_ns {
+            self.schedule(self.now + down_ns, Event::Restart(node));
+        }
     }
 
     /// Stops a node for a while, as a debugger does.
@@ -367,6 +482,7 @@ impl Cluster {
 
     fn go(&mut self, node: usize) -> Result<(), String> {
         self.nodes[node].stopped = false;
+        self.nodes[node].runs_since = self.now;
         let waiting = std::mem::take(&mut self.nodes[node].waiting);
         waiting.into_iter().try_for_each(|event| self.happen(event))
     }
@@ -405,14 +521,23 @@ impl Cluster {
         self.dial_fails_percent = 0;
     }
 
+    /// When all is quiet: every letter has arrived or was given back.
+    ///
+    /// # Errors
+    /// One was not.
+    pub fn check_letters(&self) -> Result<(), String> {
+        self.checker.quiet(|side| self.is_current(side))
+    }
+
     /// When all is quiet: nothing is under way, and both sides of each pair hold the same connection and association.
     ///
     /// # Errors
     /// They do not.
     pub fn check_quiet(&self) -> Result<(), String> {
-        self.checker.quiet(|side| self.is_current(side))?;
-        for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive) {
-            for (peer, member) in &node.sessions {
+        self.check_letters()?;
+        let honest = |node: usize| self.nodes[node].alive && !self.is_hostile(node);
+        for (number, node) in self.nodes.iter().enumerate().filter(|(number, _)| honest(*number)) {
+            for (peer, member) in node.sessions.iter().filter(|(peer, _)| !self.is_hostile(**peer)) {
                 let mine = member.session.info();
                 let theirs = self.nodes[*peer].sessions.get(&number).map(|member| member.session.info());
                 let theirs = theirs.unwrap_or_default();

@@ -9,5 +9,6 @@ pub mod cluster;
 pub mod network;
 pub mod rng;
 pub mod scenario;
+pub mod shrink;
 
-pub use scenario::{Failure, Report, Scenario, run};
+pub use scenario::{Failure, Report, Run, Scenario, simulate};

@@ -1,5 +1,6 @@
-//! The command behind `cargo xtask sim`: runs scenarios from seeds and prints how to replay what fails.
+//! The command behind `cargo xtask sim`: runs scenarios from seeds, makes what fails smaller, and prints how to replay it.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -7,37 +8,58 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use neurath_sim::check::Counts;
-use neurath_sim::{Failure, Report, Scenario, run};
+use neurath_sim::check::members::MemberCounts;
+use neurath_sim::shrink::shrink;
+use neurath_sim::{Failure, Report, Run, Scenario, simulate};
+
+const USAGE: &str = "[--scenario session|fairness|membership|hostile|all] [--seeds N] [--seed FIRST] \
+    [--faults N,N…|none] [--until MS]";
+/// No run has more faults.
+const FAULTS_MAX: u64 = 1 << 14;
+/// Failures of one scenario after which no further seed is begun.
+const FAILURES_MAX: usize = 5;
 
 struct Arguments {
     scenarios: Vec<Scenario>,
     first: u64,
     seeds: u64,
+    faults: Option<BTreeSet<u64>>,
+    until_ms: Option<u64>,
+}
+
+impl Arguments {
+    fn run(&self, scenario: Scenario, seed: u64) -> Run {
+        Run { scenario, seed, faults: self.faults.clone(), until_ms: self.until_ms }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = match arguments(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(error) => {
-            eprintln!("error: {error}\nusage: [--scenario session|fairness|all] [--seeds N] [--seed FIRST]");
+            eprintln!("error: {error}\nusage: {USAGE}");
             return ExitCode::from(2);
         }
     };
     let mut failed = false;
-    for scenario in arguments.scenarios {
-        failed |= !simulate(scenario, arguments.first, arguments.seeds);
+    for scenario in &arguments.scenarios {
+        failed |= !run_all(*scenario, &arguments);
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let (mut scenarios, mut first, mut seeds) = (Scenario::ALL.to_vec(), None, None);
+    let (mut faults, mut until_ms) = (None, None);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} wants a value"))?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{word} wants a number, not {value:?}"));
+        let read = |text: &str| text.parse::<u64>().map_err(|_| format!("{word} wants a number, not {text:?}"));
         match word.as_str() {
-            "--seeds" => seeds = Some(number()?),
-            "--seed" => first = Some(number()?),
+            "--seeds" => seeds = Some(read(&value)?),
+            "--seed" => first = Some(read(&value)?),
+            "--until" => until_ms = Some(read(&value)?),
+            "--faults" if value == "none" => faults = Some(BTreeSet::new()),
+            "--faults" => faults = Some(value.split(',').map(read).collect::<Result<_, _>>()?),
             "--scenario" if value == "all" => scenarios = Scenario::ALL.to_vec(),
             "--scenario" => {
                 let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == value);
@@ -48,29 +70,31 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, Strin
     }
     // A seed alone is replayed alone.
     let seeds = seeds.unwrap_or(if first.is_some() { 1 } else { 1000 });
-    Ok(Arguments { scenarios, first: first.unwrap_or(1), seeds })
+    Ok(Arguments { scenarios, first: first.unwrap_or(1), seeds, faults, until_ms })
+}
+
+/// One run; a panic is a failure too.
+fn run_one(run: &Run) -> Result<Report, Failure> {
+    catch_unwind(AssertUnwindSafe(|| simulate(run)))
+        .unwrap_or_else(|_| Err(Failure { run: run.clone(), what: "a panic, see above".into() }))
 }
 
 /// Runs the seeds on all cores; whether all kept their promises.
-fn simulate(scenario: Scenario, first: u64, seeds: u64) -> bool {
+fn run_all(scenario: Scenario, arguments: &Arguments) -> bool {
+    let (first, seeds) = (arguments.first, arguments.seeds);
     let next = AtomicU64::new(0);
     let failures = Mutex::new(Vec::new());
     let total = Mutex::new(Report::default());
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= seeds || failures.lock().is_ok_and(|failures| failures.len() >= 5) {
+            if index >= seeds || failures.lock().is_ok_and(|failures| failures.len() >= FAILURES_MAX) {
                 return;
             }
-            let seed = first.wrapping_add(index);
-            let result = catch_unwind(AssertUnwindSafe(|| run(scenario, seed)))
-                .unwrap_or_else(|_| Err(Failure { scenario, seed, what: "a panic, see above".into() }));
-            match result {
+            match run_one(&arguments.run(scenario, first.wrapping_add(index))) {
                 Ok(report) => {
                     if let Ok(mut total) = total.lock() {
-                        total.counts.add(&report.counts);
-                        total.faults += report.faults;
-                        total.small_max_ns = total.small_max_ns.max(report.small_max_ns);
+                        total.add(&report);
                     }
                 }
                 Err(failure) => {
@@ -88,19 +112,25 @@ fn simulate(scenario: Scenario, first: u64, seeds: u64) -> bool {
         }
     });
     let (Ok(mut failures), Ok(total)) = (failures.into_inner(), total.into_inner()) else { return false };
-    failures.sort_by_key(|failure| failure.seed);
+    failures.sort_by_key(|failure| failure.run.seed);
     for failure in &failures {
         println!("FAILED {failure}\n");
     }
-    if failures.is_empty() {
+    let Some(failure) = failures.into_iter().next() else {
         println!("{}: {seeds} seeds from {first} kept all promises", scenario.name());
-        print(&total);
+        print(scenario, &total);
+        return true;
+    };
+    if arguments.faults.is_none() && arguments.until_ms.is_none() {
+        println!("making the first one smaller …");
+        let smallest = shrink(failure, FAULTS_MAX, |run| run_one(run).err());
+        println!("SMALLEST {smallest}\n");
     }
-    failures.is_empty()
+    false
 }
 
-fn print(report: &Report) {
-    let Report { counts, faults, small_max_ns } = *report;
+fn print(scenario: Scenario, report: &Report) {
+    let Report { counts, members, faults, small_max_ns } = *report;
     let Counts {
         sent,
         delivered,
@@ -112,12 +142,22 @@ fn print(report: &Report) {
         peer_ended,
         unreachable,
         full,
+        violations,
     } = counts;
     println!(
         "  {sent} messages sent, {delivered} delivered; {unconfirmed} unconfirmed, of which {unconfirmed_delivered} had arrived"
     );
     println!(
-        "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable"
+        "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations"
     );
-    println!("  {full} times senders were held back; slowest small message {:.1} ms", small_max_ns as f64 / 1e6);
+    println!("  {full} times senders were held back");
+    if scenario == Scenario::Fairness {
+        println!("  slowest small message {:.1} ms", small_max_ns as f64 / 1e6);
+    }
+    if members.up > 0 {
+        let MemberCounts { up, changed, suspected, refuted, unreachable, falsely, left, restarted, rejoined } = members;
+        println!(
+            "  members: {up} up, {changed} changed, {suspected} suspected, {refuted} refuted; down: {unreachable} unreachable ({falsely} of them lived), {left} left, {restarted} restarted; {rejoined} rejoined"
+        );
+    }
 }

@@ -1,14 +1,13 @@
 //! A fixed set of seeds, a few seconds of them: `cargo xtask sim` runs more.
 
-use neurath_sim::{Report, Scenario, run};
+use neurath_sim::{Report, Run, Scenario, simulate};
 
 fn keeps_its_promises(scenario: Scenario, seeds: u64) -> Report {
     let mut total = Report::default();
     for seed in 1..=seeds {
-        match run(scenario, seed) {
+        match simulate(&Run::new(scenario, seed)) {
             Ok(report) => {
-                total.counts.add(&report.counts);
-                total.faults += report.faults;
+                total.add(&report);
             }
             Err(failure) => panic!("{failure}"),
         }
@@ -41,12 +40,16 @@ fn small_messages_wait_neither_for_large_ones_nor_for_a_peer_that_stands_still()
 #[test]
 fn connections_that_cross_do_not_displace_each_other() {
     // Once they did, where only one connection may be on its way.
-    run(Scenario::Session, 2978).unwrap_or_else(|failure| panic!("{failure}"));
+    simulate(&Run::new(Scenario::Session, 2978)).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
 fn a_seed_gives_the_same_run_again() {
-    let once = run(Scenario::Session, 7).map(|report| format!("{report:?}")).map_err(|failure| failure.to_string());
-    let again = run(Scenario::Session, 7).map(|report| format!("{report:?}")).map_err(|failure| failure.to_string());
+    let once = simulate(&Run::new(Scenario::Session, 7))
+        .map(|report| format!("{report:?}"))
+        .map_err(|failure| failure.to_string());
+    let again = simulate(&Run::new(Scenario::Session, 7))
+        .map(|report| format!("{report:?}"))
+        .map_err(|failure| failure.to_string());
     assert_eq!(once, again);
 }

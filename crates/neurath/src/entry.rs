@@ -29,9 +29,9 @@ pub trait Entry: 'static {
     type Arguments: Data;
     /// What survives an upgrade.
     type State: Data;
-    /// How converters see the state: [`ProcessShape`] or [`ServerShape`].
+    /// How converters and supervisors see it: [`ProcessShape`], [`ServerShape`] or [`SupervisorShape`].
     #[doc(hidden)]
-    type Shape;
+    type Shape: Shape;
     /// The future of a process of it; nothing has run yet.
     #[doc(hidden)]
     fn boot(bytes: &[u8], mode: StartMode) -> Result<Root, DecodeError>;
@@ -71,13 +71,41 @@ pub fn describe<E: Entry>(
     }
 }
 
+/// What an entry is to those who start it.
+#[doc(hidden)]
+pub trait Shape {
+    /// Whether it says by itself that it has started.
+    const SAYS_STARTED: bool;
+    /// Whether it has children of its own.
+    const SUPERVISES: bool;
+}
+
 /// A state that is a process's arguments.
 #[doc(hidden)]
 pub struct ProcessShape;
 
+impl Shape for ProcessShape {
+    const SAYS_STARTED: bool = false;
+    const SUPERVISES: bool = false;
+}
+
 /// A state that is a server itself.
 #[doc(hidden)]
 pub struct ServerShape;
+
+impl Shape for ServerShape {
+    const SAYS_STARTED: bool = true;
+    const SUPERVISES: bool = false;
+}
+
+/// A state that is a supervisor's.
+#[doc(hidden)]
+pub struct SupervisorShape;
+
+impl Shape for SupervisorShape {
+    const SAYS_STARTED: bool = true;
+    const SUPERVISES: bool = true;
+}
 
 /// How the parameters `P` of a converter are read from the state of an older version.
 #[doc(hidden)]
@@ -108,6 +136,14 @@ impl<S: Data> OldState<(S,)> for ServerShape {
     }
 }
 
+impl<S: Data> OldState<(S,)> for SupervisorShape {
+    type Old = S;
+
+    fn parameters(old: S) -> (S,) {
+        (old,)
+    }
+}
+
 /// What a converter may return for a state `S`.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
@@ -131,27 +167,50 @@ impl<A: Data> NewState<(A,)> for A {
     }
 }
 
-/// Decodes what a process is started with, all of it.
+/// Decodes the state that a process goes on with, all of it.
 #[doc(hidden)]
 pub fn decode_all<T: Data>(bytes: &[u8]) -> Result<T, DecodeError> {
     neurath_proto::data::decode(bytes)
 }
 
+/// Whom a process tells that it has started: its supervisor, and under which ref.
+pub type Starter = Option<(Pid, Ref)>;
+
+/// Decodes what a process is started with: its arguments, and behind them the supervisor that waits, if one does.
+#[doc(hidden)]
+pub fn decode_start<T: Data>(bytes: &[u8]) -> Result<(T, Starter), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let arguments = T::decode(&mut reader)?;
+    let starter = if reader.left().is_empty() { None } else { Some(Data::decode(&mut reader)?) };
+    reader.finish()?;
+    Ok((arguments, starter))
+}
+
+/// Notes who waits for this process to start.
+#[doc(hidden)]
+pub fn set_starter(starter: Starter) {
+    executor::with(|executor| executor.set_starter(starter));
+}
+
 /// Starts a process of `E`; it is linked or watched before it runs.
 #[doc(hidden)]
 pub fn spawn<E: Entry>(arguments: &E::Arguments, flags: u32) -> (Pid, Ref) {
-    let entry = Startable {
-        name: E::NAME,
-        #[cfg(not(target_family = "wasm"))]
-        boot: E::boot,
-    };
     let spawned = executor::with_scratch(|bytes| {
         arguments.encode(bytes);
-        sys::spawn(&entry, bytes, flags)
+        sys::spawn(&startable::<E>(), bytes, flags)
     });
     match spawned {
         Ok(spawned) => (spawned.pid, spawned.monitor),
         Err(()) => panic!("the host does not start `{}`", E::NAME),
+    }
+}
+
+/// What starting a process of `E` needs.
+pub(crate) fn startable<E: Entry>() -> Startable {
+    Startable {
+        name: E::NAME,
+        #[cfg(not(target_family = "wasm"))]
+        boot: E::boot,
     }
 }
 

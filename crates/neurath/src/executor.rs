@@ -12,8 +12,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use neurath_proto::Ref;
 use neurath_proto::abi::{PollStatus, TakeSpec, poll_bits, take_flags};
+use neurath_proto::{Pid, Ref};
 
 use crate::inbox::Inbox;
 use crate::sys::{self, TypeTag, Wanted};
@@ -47,6 +47,10 @@ pub(crate) struct Executor {
     /// The receive under which the executor itself takes a breath; 0 is none.
     breath: Cell<u64>,
     state: Cell<Option<StateSource>>,
+    /// The supervisor that waits for this process to start, and the ref that it waits under.
+    starter: Cell<Option<(Pid, Ref)>>,
+    /// The process expects nothing soon.
+    hibernates: Cell<bool>,
 }
 
 /// See [`Executor::stand_again`].
@@ -60,7 +64,6 @@ struct Standing {
 
 /// Where a server that is between two messages keeps its state, and how to write it.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a guest is asked for it"))]
 pub(crate) struct StateSource {
     pub(crate) state: *const (),
     pub(crate) encode: unsafe fn(*const (), &mut Vec<u8>),
@@ -128,6 +131,8 @@ impl Executor {
             again: Cell::new(false),
             breath: Cell::new(0),
             state: Cell::new(None),
+            starter: Cell::new(None),
+            hibernates: Cell::new(false),
         }
     }
 
@@ -220,7 +225,7 @@ impl Executor {
     /// begun since: it goes on as the new one, without a word to the host.
     #[inline]
     pub(crate) fn stand_again(&self, tags: &[TypeTag], flags: u32) -> Option<u64> {
-        if !self.may_stand_again.replace(false) {
+        if !self.may_stand_again.replace(false) || self.hibernates.get() {
             return None;
         }
         let standing = self.standing.get();
@@ -262,6 +267,11 @@ impl Executor {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         id
+    }
+
+    /// Whether the host woke this receive and it has not been asked about since.
+    pub(crate) fn is_woken(&self, receive: u64) -> bool {
+        self.woken.get() == receive || self.woken_before.borrow().contains(&receive)
     }
 
     /// Whether the host woke this receive since it was last asked about.
@@ -332,6 +342,8 @@ impl Executor {
         self.again.swap(&other.again);
         self.breath.swap(&other.breath);
         self.state.swap(&other.state);
+        self.starter.swap(&other.starter);
+        self.hibernates.swap(&other.hibernates);
     }
 
     /// Says where the state is, from now until the next call.
@@ -340,8 +352,28 @@ impl Executor {
         self.state.set(source);
     }
 
+    /// Says whether the process expects nothing soon.
+    pub(crate) fn set_hibernates(&self, hibernates: bool) {
+        self.hibernates.set(hibernates);
+    }
+
+    /// Whether the process expects nothing soon; it is said once.
+    #[inline]
+    pub(crate) fn take_hibernates(&self) -> bool {
+        self.hibernates.replace(false)
+    }
+
+    /// Says who waits for this process to start.
+    pub(crate) fn set_starter(&self, starter: Option<(Pid, Ref)>) {
+        self.starter.set(starter);
+    }
+
+    /// Who waits for this process to start; afterwards nobody does.
+    pub(crate) fn take_starter(&self) -> Option<(Pid, Ref)> {
+        self.starter.take()
+    }
+
     /// The state of a server between two messages.
-    #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a guest is asked for it"))]
     pub(crate) fn state(&self) -> Option<StateSource> {
         self.state.get()
     }

@@ -39,8 +39,10 @@
 //! |---|---|
 //! | write a process | [`macro@process`], [`macro@server`] ([`Server`]), [`macro@function`] |
 //! | receive | [`recv`], [`receive!`], [`Down`], [`Exit`] |
+//! | receive apart from the mailbox | [`mod@channel`] |
 //! | send | [`send`], [`cast`], [`call`], [`ask`], [`ReplyTo`], [`send_after`] |
 //! | start and end processes | `NAME::spawn`, [`exit`], [`exit_process`], [`kill`], [`link`], [`monitor`] |
+//! | look after processes | [`mod@supervisor`], [`macro@supervisor`] |
 //! | change code | [`become_latest!`], [`macro@converter`] |
 //! | use other nodes | [`nodes`], `NAME::spawn_on`, [`whereis_on`], [`ping`], [`monitor_node`], [`group`] |
 //!
@@ -48,6 +50,7 @@
 
 extern crate self as neurath;
 
+pub mod channel;
 mod entry;
 mod executor;
 #[cfg(target_family = "wasm")]
@@ -63,17 +66,20 @@ mod process;
 mod receive;
 mod request;
 mod server;
+pub mod supervisor;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod time;
+mod timers;
 
-pub use neurath_macros::{Message, State, converter, function, process, receive, server};
+pub use neurath_macros::{Message, State, converter, function, process, receive, server, supervisor};
 pub use neurath_proto::cluster::{NodeDown, NodeInfo, NodeUp};
 pub use neurath_proto::notice::{Down, Exit, NotDelivered};
 pub use neurath_proto::reason::{CallError, ExitReason};
 pub use neurath_proto::{Data, NodeId, Pid, Ref};
 
+pub use crate::channel::{ReceivePort, SendPort, channel};
 pub use crate::entry::Entry;
 pub use crate::log::{Level, log};
 pub use crate::message::{ReplyTo, Sent, Timer, cancel_timer, cast, send, send_after};
@@ -82,20 +88,22 @@ pub use crate::node::{
     SpawnError, SpawnOn, demonitor_node, monitor_node, node, nodes, ping, spawn_on, this_node, watch_nodes,
 };
 pub use crate::process::{demonitor, exit, exit_process, kill, link, monitor, self_pid, trap_exit, unlink};
-pub use crate::receive::{Recv, flush, recv, sleep, yield_now};
+pub use crate::receive::{Recv, flush, hibernate, recv, sleep, yield_now};
 pub use crate::request::{DEFAULT_DEADLINE, Request, ask, call};
-pub use crate::server::{Never, Server};
+pub use crate::server::{Never, Server, Unhandled};
 pub use crate::time::DurationExt;
+pub use crate::timers::{Fired, Timers};
 
 /// All that programs use: `use neurath::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        CallError, Data, Down, DurationExt, Exit, ExitReason, Message, Never, NodeDown, NodeId, NodeInfo, NodeUp,
-        NotDelivered, Pid, Ref, RegisterError, ReplyTo, Request, Sent, Server, SpawnError, State, Timer, ask,
-        become_latest, call, cancel_timer, cast, debug, demonitor, demonitor_node, error, exit, exit_process, flush,
-        info, kill, link, log, monitor, monitor_node, node, nodes, ping, receive, recv, register, register_on,
-        self_pid, send, send_after, sleep, spawn_on, this_node, trace, trap_exit, unlink, unregister, unregister_on,
-        warn, watch_nodes, whereis, whereis_on, yield_now,
+        CallError, Data, Down, DurationExt, Exit, ExitReason, Fired, Message, Never, NodeDown, NodeId, NodeInfo,
+        NodeUp, NotDelivered, Pid, ReceivePort, Ref, RegisterError, ReplyTo, Request, SendPort, Sent, Server,
+        SpawnError, State, Timer, Timers, Unhandled, ask, become_latest, call, cancel_timer, cast, channel, debug,
+        demonitor, demonitor_node, error, exit, exit_process, flush, hibernate, info, kill, link, log, monitor,
+        monitor_node, node, nodes, ping, receive, recv, register, register_on, self_pid, send, send_after, sleep,
+        spawn_on, this_node, trace, trap_exit, unlink, unregister, unregister_on, warn, watch_nodes, whereis,
+        whereis_on, yield_now,
     };
 }
 
@@ -144,14 +152,15 @@ pub mod __private {
     pub use std::vec::Vec;
 
     pub use crate::entry::{
-        About, Conversion, LINK, MONITOR, NewState, OldState, PLAIN, ProcessShape, Run, ServerShape, become_latest,
-        decode_all, describe, finish, run, spawn,
+        About, Conversion, LINK, MONITOR, NewState, OldState, PLAIN, ProcessShape, Run, ServerShape, SupervisorShape,
+        become_latest, decode_all, decode_start, describe, finish, run, set_starter, spawn,
     };
     pub use crate::executor::Root;
     #[cfg(target_family = "wasm")]
     pub use crate::exports;
     pub use crate::log::{Level, write_log};
     pub use crate::receive::{Arrived, Receive, Taken, decode};
-    pub use crate::server::{Dispatch, InitOutcome, reply_to, serve};
+    pub use crate::server::{Dispatch, InitOutcome, log_unhandled, reply_to, serve, unhandled};
+    pub use crate::supervisor::supervise;
     pub use crate::sys::TypeTag;
 }

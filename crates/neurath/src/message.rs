@@ -116,6 +116,20 @@ fn not_sent(status: SendStatus, to: &Pid) -> Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer(Ref);
 
+impl Data for Timer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ref::decode(reader).map(Self)
+    }
+
+    fn schema(builder: &mut SchemaBuilder) -> Type {
+        Ref::schema(builder)
+    }
+}
+
 /// Sends a message after a delay.
 ///
 /// # Errors
@@ -138,6 +152,10 @@ pub struct Timer(Ref);
 /// # fn main() {}
 /// ```
 pub fn send_after<T: Data>(delay: Duration, to: Pid, message: T) -> Result<Timer, Sent> {
+    post_after(delay, to, &message)
+}
+
+pub(crate) fn post_after<T: Data>(delay: Duration, to: Pid, message: &T) -> Result<Timer, Sent> {
     executor::with_scratch(|bytes| {
         message.encode(bytes);
         let tag = TypeTag::of::<T>();

@@ -79,6 +79,23 @@ impl Receive {
         Self { id: 0, after_seq: 0, reference, timeout_ns, flags: 0 }
     }
 
+    /// Takes what is sent to a channel of this process.
+    pub(crate) const fn channel(reference: Ref, flags: u32) -> Self {
+        let (timeout_ns, flags) = (TakeSpec::FOREVER, flags | take_flags::CHANNEL);
+        Self { id: 0, after_seq: 0, reference, timeout_ns, flags }
+    }
+
+    /// One that the host answers at once, whatever it says.
+    pub(crate) fn take_at_once(mut self, tags: &[TypeTag]) {
+        self.id = executor::with(Executor::next_id);
+        let _ = self.take(tags);
+    }
+
+    /// Whether the host has woken it, and it has not been polled since.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.id != 0 && executor::with(|executor| executor.is_woken(self.id))
+    }
+
     pub(crate) const fn with_flags(flags: u32) -> Self {
         Self { id: 0, after_seq: 0, reference: Ref::NONE, timeout_ns: TakeSpec::FOREVER, flags }
     }
@@ -183,7 +200,11 @@ impl Receive {
     }
 
     fn take(&mut self, tags: &[TypeTag]) -> Poll<Taken> {
-        executor::with(Executor::put_back);
+        let hibernates = executor::with(|executor| {
+            executor.put_back();
+            executor.take_hibernates()
+        });
+        let hint = if hibernates { take_flags::HIBERNATE } else { 0 };
         let plain = self.is_plain();
         loop {
             let (status, stands, arrived) = executor::with_inbox(|inbox| {
@@ -192,7 +213,7 @@ impl Receive {
                     after_seq: self.after_seq,
                     reference: self.reference,
                     timeout_ns: self.timeout_ns,
-                    flags: self.flags | if stands { take_flags::HAND_OVER } else { 0 },
+                    flags: self.flags | hint | if stands { take_flags::HAND_OVER } else { 0 },
                     tags,
                 };
                 let status = sys::take(self.id, &wanted, inbox.room());
@@ -361,6 +382,29 @@ pub async fn sleep(duration: Duration) {
 /// awaits this in between. Other processes of the same shard get their turn as well.
 pub async fn flush() {
     wait_without_messages(Receive::with_flags(take_flags::YIELD)).await;
+}
+
+/// Says that this process expects nothing soon: when it waits for its next message, its node may keep it as an image at
+/// once instead of some seconds later. A message that is there already makes this void.
+///
+/// ```
+/// use neurath::prelude::*;
+///
+/// #[derive(Message)]
+/// struct Report;
+///
+/// #[neurath::process(accepts(Report))]
+/// async fn once_a_day() {
+///     loop {
+///         hibernate();
+///         let Report = recv().await;
+///         info!("here it is");
+///     }
+/// }
+/// # fn main() {}
+/// ```
+pub fn hibernate() {
+    executor::with(|executor| executor.set_hibernates(true));
 }
 
 /// Lets others run: the same as [`flush`].

@@ -14,7 +14,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, TakeStatus, spawn_flags, take_flags};
+use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, StartMode, TakeStatus, spawn_flags, take_flags};
 use neurath_proto::cluster::{Answer, NodeDown, NodeInfo, Question};
 use neurath_proto::envelope::Class;
 use neurath_proto::id::{Incarnation, NodeId, Serial};
@@ -24,6 +24,7 @@ use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::schema::Schema;
 use neurath_proto::{Data, Pid, Ref, data};
 
+use crate::entry::Entry;
 use crate::executor::{self, Executor, Root};
 use crate::sys::{Spawned, TypeTag, Wanted};
 
@@ -92,6 +93,68 @@ where
 
 thread_local! {
     static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// Hands the state of a server or supervisor that waits for its next message over to the entry `E`, as an upgrade does.
+///
+/// The state of `E` must be of the same type: there are no converters here.
+///
+/// # Panics
+/// The process does not run, or is no server between two messages, or `E` does not take its state.
+///
+/// ```
+/// use neurath::prelude::*;
+///
+/// #[derive(Message)]
+/// struct Get;
+///
+/// #[derive(State)]
+/// struct Tally { sum: i64 }
+///
+/// #[neurath::server]
+/// impl Server for Tally {
+///     type Call = Get;
+///     type Reply = i64;
+///     fn init(sum: i64) -> Self { Tally { sum } }
+///     async fn call(&mut self, _: Get) -> i64 { self.sum }
+/// }
+///
+/// # fn main() {
+/// neurath::testing::run(async {
+///     let tally = Tally::spawn(42);
+///     sleep(1.secs()).await;
+///     neurath::testing::upgrade::<Tally>(tally);
+///     assert_eq!(call::<i64>(tally, Get).await, Ok(42));
+/// });
+/// # }
+/// ```
+pub fn upgrade<E: Entry>(pid: Pid) {
+    let state = host("upgrade", |host| {
+        let executor = host.processes.get(&pid).and_then(|process| process.executor.as_ref());
+        let source = executor.and_then(|executor| executor.state());
+        let source = source.unwrap_or_else(|| panic!("{pid} is no server that waits for its next message"));
+        let mut state = Vec::new();
+        // SAFETY: the process waits, so nobody is changing its state.
+        unsafe { (source.encode)(source.state, &mut state) };
+        state
+    });
+    match E::boot(&state, StartMode::Resume) {
+        Ok(root) => host("upgrade", |host| host.exchange(pid, root)),
+        Err(error) => panic!("`{}` does not take the state of {pid}: {error}", E::NAME),
+    }
+}
+
+/// How many messages to channels were refused so far in the current world.
+///
+/// # Panics
+/// There is none: see [`run`].
+pub fn refused() -> u64 {
+    host("refused", |host| host.refused)
+}
+
+/// The time of the current world.
+pub(crate) fn now_ms() -> u64 {
+    host("now", |host| host.now / 1_000_000)
 }
 
 /// Puts the outer world back, also when a test fails.
@@ -180,9 +243,17 @@ struct Message {
     payload: Vec<u8>,
 }
 
+impl Message {
+    /// The channel that it was sent to, if it was.
+    fn channel(&self) -> Ref {
+        if self.class == Class::Port { self.reference } else { Ref::NONE }
+    }
+}
+
 struct Waiting {
     schemas: Vec<Vec<u8>>,
     reference: Ref,
+    channel: Ref,
     after_seq: u64,
     deadline: u64,
     /// The message it was woken for.
@@ -206,6 +277,8 @@ struct Process {
     /// Deadlines of receives that were looked at and may go on.
     deadlines: BTreeMap<u64, u64>,
     calls: BTreeMap<Ref, Call>,
+    /// Those that are open, and the schema that is read from each.
+    channels: BTreeMap<Ref, Vec<u8>>,
     links: BTreeSet<Pid>,
     watchers: BTreeMap<Ref, Pid>,
     traps_exit: bool,
@@ -229,6 +302,8 @@ pub(crate) struct Host {
     timers: BTreeMap<Ref, Timer>,
     names: BTreeMap<String, Pid>,
     groups: BTreeMap<String, BTreeSet<Pid>>,
+    /// Messages to channels that were closed, or of another type.
+    refused: u64,
     exiting: Option<ExitReason>,
     last_reason: Option<ExitReason>,
     /// Dropped outside the host, because futures call it when they drop.
@@ -313,6 +388,10 @@ impl Host {
             }
             return;
         }
+        if message.class == Class::Port && process.channels.get(&message.reference) != Some(&message.schema) {
+            self.refused += 1;
+            return;
+        }
         process.last_seq += 1;
         message.seq = process.last_seq;
         let wanted = process.waiting.iter_mut().find(|(_, w)| w.offer == 0 && w.wants(&message));
@@ -357,13 +436,23 @@ impl Host {
             self.turns.push_back((current, Turn::Wake(receive)));
             return TakeStatus::Pending;
         }
-        let schemas: Vec<Vec<u8>> = wanted.tags.iter().map(|tag| tag.schema()).collect();
+        let mut schemas: Vec<Vec<u8>> = wanted.tags.iter().map(|tag| tag.schema()).collect();
+        let is_channel = wanted.flags & take_flags::CHANNEL != 0;
+        if is_channel && wanted.flags & take_flags::OPEN != 0 {
+            me.channels.insert(wanted.reference, schemas.remove(0));
+            return TakeStatus::TimedOut;
+        }
+        let (awaited, channel) = if is_channel { (Ref::NONE, wanted.reference) } else { (wanted.reference, Ref::NONE) };
         let before = me.waiting.remove(&receive).map(|waiting| waiting.deadline);
         let deadline = before.or(me.deadlines.remove(&receive)).unwrap_or(now.saturating_add(wanted.timeout_ns));
-        if wanted.reference.is_some() {
-            match me.calls.remove(&wanted.reference) {
+        if awaited.is_some() {
+            match me.calls.remove(&awaited) {
                 Some(Call::Answered(message)) if schemas[0] == message.schema => {
-                    return write(&message, 0, buffer);
+                    let status = write(&message, 0, buffer);
+                    if status == TakeStatus::BufferTooSmall {
+                        me.calls.insert(awaited, Call::Answered(message));
+                    }
+                    return status;
                 }
                 Some(Call::Answered(message)) => {
                     let error = mismatch(&message.schema, &schemas[0]);
@@ -371,7 +460,7 @@ impl Host {
                 }
                 Some(Call::Failed(error)) => return write_failure(&error, buffer),
                 Some(open) => {
-                    me.calls.insert(wanted.reference, open);
+                    me.calls.insert(awaited, open);
                 }
                 None => return write_failure(&CallError::NotSent("nothing was asked".into()), buffer),
             }
@@ -379,7 +468,8 @@ impl Host {
             let offered: BTreeSet<u64> = me.waiting.values().map(|waiting| waiting.offer).collect();
             let found = me.mailbox.iter().enumerate().find_map(|(at, message)| {
                 let index = schemas.iter().position(|schema| *schema == message.schema)?;
-                let is_free = message.seq > wanted.after_seq && !offered.contains(&message.seq);
+                let is_here = message.channel() == channel && message.seq > wanted.after_seq;
+                let is_free = is_here && !offered.contains(&message.seq);
                 is_free.then_some((at, index))
             });
             if let Some((at, index)) = found {
@@ -393,12 +483,20 @@ impl Host {
             }
         }
         if deadline <= now {
-            self.give_up(wanted.reference);
+            self.give_up(awaited);
             return TakeStatus::TimedOut;
         }
-        let (reference, after_seq) = (wanted.reference, wanted.after_seq);
-        me.waiting.insert(receive, Waiting { schemas, reference, after_seq, deadline, offer: 0 });
+        let (reference, after_seq) = (awaited, wanted.after_seq);
+        me.waiting.insert(receive, Waiting { schemas, reference, channel, after_seq, deadline, offer: 0 });
         TakeStatus::Pending
+    }
+
+    pub(crate) fn close_channel(&mut self, channel: Ref) {
+        let Some(me) = self.processes.get_mut(&self.current) else { return };
+        me.channels.remove(&channel);
+        let before = me.mailbox.len();
+        me.mailbox.retain(|message| message.channel() != channel);
+        self.refused += (before - me.mailbox.len()) as u64;
     }
 
     pub(crate) fn accept(&mut self, receive: u64, seq: u64) -> bool {
@@ -453,6 +551,22 @@ impl Host {
         }
         let monitor = if flags & spawn_flags::MONITOR != 0 { self.monitor(pid) } else { Ref::NONE };
         Spawned { pid, monitor }
+    }
+
+    /// Other code goes on as this process.
+    fn exchange(&mut self, pid: Pid, root: Root) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let old = process.executor.replace(Box::new(Executor::new()));
+        process.waiting.clear();
+        process.deadlines.clear();
+        process.calls.clear();
+        process.channels.clear();
+        let before = process.mailbox.len();
+        process.mailbox.retain(|message| message.class != Class::Port);
+        self.refused += (before - process.mailbox.len()) as u64;
+        self.dead.push(Process { executor: old, ..Process::default() });
+        self.turns.retain(|(other, _)| *other != pid);
+        self.turns.push_back((pid, Turn::Start(root)));
     }
 
     pub(crate) fn set_reason(&mut self, tag: TypeTag, reason: &[u8]) {
@@ -629,11 +743,15 @@ impl Host {
 
 impl Waiting {
     fn nothing() -> Self {
-        Self { schemas: Vec::new(), reference: Ref::NONE, after_seq: 0, deadline: u64::MAX, offer: 0 }
+        let (schemas, reference, channel) = (Vec::new(), Ref::NONE, Ref::NONE);
+        Self { schemas, reference, channel, after_seq: 0, deadline: u64::MAX, offer: 0 }
     }
 
     fn wants(&self, message: &Message) -> bool {
-        !self.reference.is_some() && message.seq > self.after_seq && self.schemas.contains(&message.schema)
+        !self.reference.is_some()
+            && self.channel == message.channel()
+            && message.seq > self.after_seq
+            && self.schemas.contains(&message.schema)
     }
 }
 

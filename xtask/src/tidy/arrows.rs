@@ -42,6 +42,11 @@ const RULES: &[Rule] = &[
         never: &["tokio", "axum", "redb", "getrandom"],
     },
     Rule { package: "neurath-cli", may_use: &["neurath-node", "neurath-code", "neurath-proto"], never: &[] },
+    Rule {
+        package: "neurath-fuzz",
+        may_use: &["neurath-proto", "neurath-kernel"],
+        never: &["tokio", "wasmtime", "axum", "redb"],
+    },
     Rule { package: "neurath-bench", may_use: &["neurath-node", "neurath-code"], never: &[] },
     Rule { package: "xtask", may_use: &["neurath-code"], never: &["tokio", "wasmtime"] },
 ];

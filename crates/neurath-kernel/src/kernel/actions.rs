@@ -1,5 +1,6 @@
 //! What a poll asked for, made true at the safe point, in the order in which it was asked.
 
+use super::messages::CLOSED;
 use super::*;
 
 impl Kernel {
@@ -100,6 +101,11 @@ impl Kernel {
                 }
             }
             Action::Refuse(message, error) => self.refuse_taken(slot, &message, error),
+            Action::Close(messages) => {
+                for message in messages {
+                    self.refuse_taken(slot, &message, CallError::NotSent(CLOSED.into()));
+                }
+            }
             Action::Fail(to, reference, error) => self.route(Signal::CallFailed { to, reference, error }),
         }
     }

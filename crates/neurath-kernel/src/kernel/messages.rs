@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Why a message to a channel was refused.
+pub(super) const CLOSED: &str = "the channel is closed";
+
 impl Kernel {
     #[inline]
     pub(super) fn deliver(&mut self, envelope: Envelope) {
@@ -30,19 +33,29 @@ impl Kernel {
             }
             return;
         }
-        if envelope.class != Class::Notice
+        if envelope.class == Class::Port {
+            match port.channel_reader(envelope.reference) {
+                Some(reader) if fit_any(&*self.types, &[reader], envelope.schema).is_some() => {}
+                Some(reader) => return self.mismatch(slot, &envelope, &[reader]),
+                None => {
+                    process.counts.refused += 1;
+                    self.not_delivered(envelope.from, envelope.to, envelope.schema, CLOSED);
+                    return self.refuse(&envelope, CLOSED);
+                }
+            }
+        } else if envelope.class != Class::Notice
             && let Some(accepts) = process.program.entries[process.entry as usize].accepts.as_deref()
             && !accepts.contains(&envelope.schema)
             && fit_any(&*self.types, accepts, envelope.schema).is_none()
         {
-            self.mismatch(slot, &envelope);
-            return;
+            let accepts = accepts.to_vec();
+            return self.mismatch(slot, &envelope, &accepts);
         }
         let (from, to) = (envelope.from, envelope.to);
         let may_overshoot = envelope.class == Class::Notice;
         if !may_overshoot && port.is_overflowing() {
             let why = "the mailbox holds four times its limit";
-            if envelope.reference.is_some() {
+            if envelope.wants_answer() {
                 let error = CallError::NotSent(why.to_string());
                 self.route(Signal::CallFailed { to: from, reference: envelope.reference, error });
             } else {
@@ -87,13 +100,12 @@ impl Kernel {
         self.deliver_to(slot, envelope);
     }
 
-    pub(super) fn mismatch(&mut self, slot: Slot, envelope: &Envelope) {
+    pub(super) fn mismatch(&mut self, slot: Slot, envelope: &Envelope, readers: &[SchemaId]) {
         let Some(process) = self.at(slot) else { return };
         process.counts.refused += 1;
-        let readers = process.accepts().unwrap_or_default().to_vec();
-        let error = self.types.mismatch(&readers, envelope.schema);
+        let error = self.types.mismatch(readers, envelope.schema);
         let why = error.to_string();
-        if envelope.reference.is_some() {
+        if envelope.wants_answer() {
             self.route(Signal::CallFailed { to: envelope.from, reference: envelope.reference, error });
         } else {
             self.not_delivered(envelope.from, envelope.to, envelope.schema, &why);

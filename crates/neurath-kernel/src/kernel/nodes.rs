@@ -120,7 +120,7 @@ impl Kernel {
         };
         let told = match signal {
             Signal::Message(envelope) if envelope.class == Class::Reply => return,
-            Signal::Message(envelope) if envelope.reference.is_some() => failed(envelope.from, envelope.reference),
+            Signal::Message(envelope) if envelope.wants_answer() => failed(envelope.from, envelope.reference),
             Signal::Message(envelope) => {
                 return self.not_delivered(envelope.from, envelope.to, envelope.schema, why);
             }

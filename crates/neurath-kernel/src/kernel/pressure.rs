@@ -142,7 +142,7 @@ impl Kernel {
             let Message { seq: _, class, from, reference, schema, trace, payload, attachments } = message;
             let epoch = Epoch(0);
             let envelope = Envelope { class, from, to, epoch, reference, schema, trace, payload, attachments };
-            if envelope.reference.is_some() {
+            if envelope.wants_answer() {
                 let error = CallError::NotSent(why.to_string());
                 self.route(Signal::CallFailed { to: from, reference: envelope.reference, error });
             }

@@ -178,11 +178,11 @@ impl Kernel {
                 if envelope.class == Class::Reply {
                     return;
                 }
-                if envelope.reference.is_some() {
+                if envelope.wants_answer() {
                     let (to, reference) = (envelope.from, envelope.reference);
                     self.route(Signal::CallFailed { to, reference, error: CallError::Down(ExitReason::NoProcess) });
                 }
-                if !envelope.reference.is_some() && envelope.class != Class::Notice {
+                if !envelope.wants_answer() && envelope.class != Class::Notice {
                     self.not_delivered(envelope.from, envelope.to, envelope.schema, "there is no such process");
                 }
                 self.remember(&envelope, "there is no such process");

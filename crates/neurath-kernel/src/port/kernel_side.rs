@@ -14,20 +14,30 @@ impl Port {
     #[inline]
     pub(crate) fn deliver(&mut self, envelope: Envelope, types: &dyn Types) {
         let schema = envelope.schema;
+        let channel = if envelope.class == Class::Port { envelope.reference } else { Ref::NONE };
         let seq = self.mailbox.push(envelope);
         if !self.waiting.is_empty() {
-            self.offer(seq, schema, types);
+            self.offer(seq, channel, schema, types);
         }
     }
 
-    pub(super) fn offer(&mut self, seq: u64, schema: SchemaId, types: &dyn Types) {
+    pub(super) fn offer(&mut self, seq: u64, channel: Ref, schema: SchemaId, types: &dyn Types) {
         let taker = self.waiting.iter_mut().find(|w| {
-            w.offer == 0 && !w.reference.is_some() && w.after_seq < seq && fit_any(types, &w.readers, schema).is_some()
+            w.offer == 0
+                && !w.reference.is_some()
+                && w.channel == channel
+                && w.after_seq < seq
+                && fit_any(types, &w.readers, schema).is_some()
         });
         if let Some(waiting) = taker {
             waiting.offer = seq;
             self.ready.push_back(waiting.id);
         }
+    }
+
+    /// What is read from a channel; `None` if it is not open.
+    pub(crate) fn channel_reader(&self, channel: Ref) -> Option<SchemaId> {
+        self.mailbox.channels().and_then(|channels| channels.reader(channel))
     }
 
     /// The answer of a call, or of a question to the runtime, has arrived. Whether anyone waited for it.
@@ -177,7 +187,8 @@ impl Port {
 
     /// Removes the messages that no reader accepts any more.
     pub(crate) fn sweep(&mut self, accepts: &[SchemaId], types: &dyn Types) -> Vec<Message> {
-        self.mailbox.drain_where(|m| m.class != Class::Notice && fit_any(types, accepts, m.schema).is_none())
+        let exempt = |m: &Message| matches!(m.class, Class::Notice | Class::Port);
+        self.mailbox.drain_where(|m| !exempt(m) && fit_any(types, accepts, m.schema).is_none())
     }
 
     /// Withdraws what `from` sent beyond the limit, latest first; in order of arrival.

@@ -32,6 +32,7 @@ impl Port {
                     id: w.id,
                     readers: w.readers.to_vec(),
                     reference: w.reference,
+                    channel: w.channel,
                     after_seq: w.after_seq,
                     remaining_ns: if w.deadline == u64::MAX { u64::MAX } else { w.deadline.saturating_sub(now) },
                     between_messages: w.between_messages,
@@ -42,15 +43,20 @@ impl Port {
             calls,
             open_calls,
             last_ref: self.last_ref,
+            channels: self.mailbox.channels().iter().flat_map(|channels| channels.readers()).collect(),
         }
     }
 
     /// The port that a record describes, on another clock.
     pub fn import(record: PortRecord, limits: PortLimits, serials: Arc<Serials>, now: u64) -> Self {
-        let PortRecord { pid, epoch, messages, last_seq, waiting, ready, calls, open_calls, last_ref } = record;
+        let PortRecord { pid, epoch, messages, last_seq, waiting, ready, calls, open_calls, last_ref, channels } =
+            record;
         let mut port = Self::new(pid, limits, serials);
         port.epoch = epoch;
         port.last_ref = last_ref;
+        for (channel, reader) in channels {
+            port.mailbox.open_channel(channel, reader);
+        }
         for message in messages {
             port.mailbox.restore(message);
         }
@@ -61,6 +67,7 @@ impl Port {
                 id: w.id,
                 readers: w.readers.into(),
                 reference: w.reference,
+                channel: w.channel,
                 after_seq: w.after_seq,
                 deadline: if w.remaining_ns == u64::MAX { u64::MAX } else { now.saturating_add(w.remaining_ns) },
                 between_messages: w.between_messages,
@@ -106,6 +113,8 @@ pub struct PortRecord {
     pub open_calls: Vec<(Pid, Ref)>,
     /// The last ref that it made.
     pub last_ref: u64,
+    /// The channels that are open, and what is read from them.
+    pub channels: Vec<(Ref, SchemaId)>,
 }
 
 /// A waiting receive as data.
@@ -117,6 +126,8 @@ pub struct WaitingRecord {
     pub readers: Vec<SchemaId>,
     /// The ref that it waits for, if any.
     pub reference: Ref,
+    /// The channel that it takes from, if any.
+    pub channel: Ref,
     /// It looks only at messages after this one.
     pub after_seq: u64,
     /// Nanoseconds left; `u64::MAX` is forever.

@@ -127,9 +127,9 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::NotSpawned(_) => (S::UNPROCESSABLE_ENTITY, "not_spawned"),
         NodeError::PlanRefused { .. } => (S::CONFLICT, "plan_refused"),
         NodeError::InUse(..) => (S::CONFLICT, "in_use"),
-        NodeError::TooManyTraces { .. } => (S::TOO_MANY_REQUESTS, "too_many_traces"),
         NodeError::NoCluster | NodeError::NoAuthority => (S::CONFLICT, "no_cluster"),
         NodeError::Authority(_) => (S::INTERNAL_SERVER_ERROR, "authority"),
+        NodeError::TooManyTraces { .. } => (S::TOO_MANY_REQUESTS, "too_many_traces"),
         NodeError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
     }
 }

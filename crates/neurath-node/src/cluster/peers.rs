@@ -463,7 +463,7 @@ impl Peer {
                             maybe_delivered: lost.maybe_delivered,
                             reason: why.clone(),
                         });
-                        if !envelope.reference.is_some() {
+                        if !envelope.wants_answer() {
                             let why = format!("not confirmed: {why}");
                             out.news.push_back(News::Unsent(signal, why));
                         }

@@ -115,6 +115,14 @@ impl Parser<'_> {
             (Type::Opaque(Opaque::Pid), _) => return self.expected("a string with a pid", ty, json),
             (Type::Opaque(Opaque::Ref), _) => self.integer(&Type::U64, json)?,
             (Type::Opaque(Opaque::ReplyTo(_)), _) => self.reply_to(ty, json)?,
+            (Type::Opaque(Opaque::SendPort(_)), Value::Object(map))
+                if map.len() == 2 && map.contains_key("pid") && map.contains_key("ref") =>
+            {
+                self.pid_and_ref(map)?;
+            }
+            (Type::Opaque(Opaque::SendPort(_)), _) => {
+                return self.expected("{\"pid\": .., \"ref\": ..}", ty, json);
+            }
             (Type::Opaque(_), _) => return Err(format!("`{}` cannot be written as JSON", self.schema.type_name(ty))),
             _ => unreachable!("it holds others"),
         }
@@ -313,13 +321,17 @@ impl Parser<'_> {
         Ok(())
     }
 
+    fn pid_and_ref(&mut self, map: &Map<String, Value>) -> Parsed {
+        self.at(".pid", |this| this.value(&Type::Opaque(Opaque::Pid), &map["pid"], 0))?;
+        self.at(".ref", |this| this.value(&Type::Opaque(Opaque::Ref), &map["ref"], 0))
+    }
+
     fn reply_to(&mut self, ty: &Type, json: &Value) -> Parsed {
         match json {
             Value::Null => {}
             Value::String(open) if open == "_" => {}
             Value::Object(map) if map.len() == 2 && map.contains_key("pid") && map.contains_key("ref") => {
-                self.at(".pid", |this| this.value(&Type::Opaque(Opaque::Pid), &map["pid"], 0))?;
-                return self.at(".ref", |this| this.value(&Type::Opaque(Opaque::Ref), &map["ref"], 0));
+                return self.pid_and_ref(map);
             }
             _ => return self.expected("null, for the caller itself, or {\"pid\": .., \"ref\": ..}", ty, json),
         }

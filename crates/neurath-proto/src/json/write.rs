@@ -87,7 +87,7 @@ fn write_leaf(ty: &Type, reader: &mut Reader<'_>) -> Result<Value, DecodeError> 
         Type::Bytes => object("base64", base64::encoded(reader.bytes()?).into()),
         Type::Opaque(Opaque::Pid) => Pid::decode(reader)?.to_string().into(),
         Type::Opaque(Opaque::Ref) => small_or_text_u64(Ref::decode(reader)?.0),
-        Type::Opaque(Opaque::ReplyTo(_)) => {
+        Type::Opaque(Opaque::ReplyTo(_) | Opaque::SendPort(_)) => {
             let (pid, reference) = <(Pid, Ref)>::decode(reader)?;
             let mut map = Map::new();
             map.insert("pid".to_owned(), pid.to_string().into());

@@ -158,9 +158,13 @@ impl Builder {
                 let back = Sides { writer: reader, reader: writer, flipped: !flipped };
                 self.at("(answer)", |this| this.resolve(back, r, w, depth)).map(drop)
             }
-            (Opaque::Closure(w), Opaque::Closure(r))
-            | (Opaque::SendPort(w), Opaque::SendPort(r))
-            | (Opaque::ReceivePort(w), Opaque::ReceivePort(r))
+            // What is sent through it is written by the reader of the port.
+            (Opaque::SendPort(w), Opaque::SendPort(r)) => {
+                let Sides { writer, reader, flipped } = sides;
+                let back = Sides { writer: reader, reader: writer, flipped: !flipped };
+                self.at("(sent)", |this| this.resolve(back, r, w, depth)).map(drop)
+            }
+            (Opaque::Closure(w), Opaque::Closure(r)) | (Opaque::ReceivePort(w), Opaque::ReceivePort(r))
                 if sides.writer.type_name(w).to_string() == sides.reader.type_name(r).to_string() =>
             {
                 Ok(())

@@ -96,7 +96,7 @@ pub(crate) const UNDEFINED: DecodeFault = DecodeFault::Invalid("the schema lacks
 /// The value's variant is not in its schema.
 pub(crate) const NO_VARIANT: DecodeFault = DecodeFault::Invalid("an enum has no variant of this number");
 /// The value is of a kind that is reserved.
-pub(crate) const RESERVED: DecodeFault = DecodeFault::Invalid("closures, continuations and ports are reserved");
+pub(crate) const RESERVED: DecodeFault = DecodeFault::Invalid("closures, continuations and receive ports are reserved");
 
 /// Reads past a value that holds no other.
 pub(crate) fn skip_leaf(ty: &Type, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -115,8 +115,8 @@ pub(crate) fn skip_leaf(ty: &Type, reader: &mut Reader<'_>) -> Result<(), Decode
         Type::Bytes => drop(reader.bytes()?),
         Type::Opaque(Opaque::Pid) => drop(Pid::decode(reader)?),
         Type::Opaque(Opaque::Ref) => drop(Ref::decode(reader)?),
-        Type::Opaque(Opaque::ReplyTo(_)) => drop(<(Pid, Ref)>::decode(reader)?),
-        Type::Opaque(Opaque::Closure(_) | Opaque::Continuation | Opaque::SendPort(_) | Opaque::ReceivePort(_)) => {
+        Type::Opaque(Opaque::ReplyTo(_) | Opaque::SendPort(_)) => drop(<(Pid, Ref)>::decode(reader)?),
+        Type::Opaque(Opaque::Closure(_) | Opaque::Continuation | Opaque::ReceivePort(_)) => {
             return Err(reader.fault(RESERVED));
         }
         Type::Option(_) | Type::Seq(_) | Type::Map(..) | Type::Tuple(_) | Type::Array(..) | Type::Named(_) => {

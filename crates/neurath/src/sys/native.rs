@@ -45,6 +45,11 @@ pub(crate) fn give_up(_: u64, reference: Ref) {
     crate::testing::if_host(|host| host.give_up(reference));
 }
 
+pub(crate) fn close_channel(_: u64, reference: Ref) {
+    // Ports are dropped after their world as well.
+    crate::testing::if_host(|host| host.close_channel(reference));
+}
+
 pub(crate) fn accept(receive: u64, seq: u64) -> bool {
     host("accept", |host| host.accept(receive, seq))
 }

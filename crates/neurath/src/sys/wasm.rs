@@ -3,7 +3,7 @@
 //! Invariant: the only `unsafe` calls into the host are here, and every pointer handed over is to
 //! memory that lives until the call returns.
 
-use neurath_proto::abi::{SendStatus, TakeSpec, TakeStatus};
+use neurath_proto::abi::{MessageHead, SendStatus, TakeSpec, TakeStatus, take_flags};
 use neurath_proto::cluster::Question;
 use neurath_proto::envelope::Class;
 use neurath_proto::{Data, Pid, Ref};
@@ -121,6 +121,13 @@ pub(crate) fn give_up(receive: u64, reference: Ref) {
     while take(receive, &wanted, &mut room) == TakeStatus::BufferTooSmall {
         room.resize(room.len() * 2, 0);
     }
+}
+
+/// The inbox may hold what somebody is reading, so that is not used.
+pub(crate) fn close_channel(receive: u64, reference: Ref) {
+    let flags = take_flags::CHANNEL | take_flags::CLOSE;
+    let wanted = Wanted { after_seq: 0, reference, timeout_ns: 0, flags, tags: &[] };
+    take(receive, &wanted, &mut [0; MessageHead::SIZE]);
 }
 
 pub(crate) fn accept(receive: u64, seq: u64) -> bool {

@@ -202,5 +202,6 @@ fn class(class: Class) -> &'static str {
         Class::Call => "call",
         Class::Reply => "reply",
         Class::Notice => "notice",
+        Class::Port => "channel",
     }
 }

@@ -1,0 +1,81 @@
+//! `#[neurath::supervisor]`
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, ItemFn, Result, ReturnType};
+
+use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
+
+pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
+    options.check_no_server()?;
+    let signature = &function.sig;
+    if let Some(asyncness) = signature.asyncness {
+        return Err(Error::new(
+            asyncness.span(),
+            "the function only says which children there are, also after an upgrade: it cannot wait",
+        ));
+    }
+    if let Some(accepts) = options.accepts.first() {
+        return Err(Error::new(accepts.span(), "what a supervisor accepts is fixed: `neurath::supervisor::Request`"));
+    }
+    check_signature(signature, "supervisor")?;
+    let ReturnType::Type(_, returned) = &signature.output else {
+        return Err(Error::new(signature.ident.span(), "say what there is to supervise: `-> Supervisor`"));
+    };
+    let parameters = Parameters::of(signature)?;
+    let item = &signature.ident;
+    let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
+    let visibility = &function.vis;
+    let (tuple_type, tuple, names) = (parameters.tuple_type(), parameters.tuple(), &parameters.names);
+    let spawns = spawn_functions(&parameters, &name, &quote!(pub));
+    let describe = describe_function(&About {
+        name: &name,
+        item,
+        kind: "Server",
+        parameters: &parameters,
+        accepts: &[
+            syn::parse_quote!(::neurath::Exit),
+            syn::parse_quote!(::neurath::supervisor::Started),
+            syn::parse_quote!(::neurath::supervisor::Retry),
+        ],
+        call: Some(quote!(::neurath::supervisor::Request)),
+        reply: Some(quote!(::neurath::supervisor::Answer)),
+        cast: None,
+    });
+    let exports = entry_exports(&name, &quote!(#item));
+    let doc = format!("The entry `{name}`: starts supervisors that look after what the function of this name lists.");
+    let plan = quote_spanned! {returned.span()=>
+        |#tuple: #tuple_type| -> ::neurath::supervisor::Supervisor { #item(#(#names),*) }
+    };
+    Ok(quote! {
+        #function
+
+        #[doc = #doc]
+        #[allow(non_camel_case_types)]
+        #visibility struct #item {}
+
+        #[allow(dead_code)]
+        impl #item {
+            #spawns
+        }
+
+        impl ::neurath::Entry for #item {
+            const NAME: &'static str = #name;
+            type Arguments = #tuple_type;
+            type State = ::neurath::supervisor::Supervision<#tuple_type>;
+            type Shape = ::neurath::__private::SupervisorShape;
+
+            fn boot(
+                bytes: &[u8],
+                mode: ::neurath::__private::StartMode,
+            ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
+                ::neurath::__private::supervise::<#tuple_type>(bytes, mode, #plan)
+            }
+
+            #describe
+        }
+
+        #exports
+    })
+}

@@ -1,0 +1,145 @@
+//! A node whose bytes break the protocol in every way. It is a node like the others, with sessions of its own, so that it
+//! comes as far as they do; what it writes is spoiled on its way.
+//!
+//! Invariant: what it does to others goes through their connections only, and under its own identity.
+
+use neurath_kernel::session::SendError;
+use neurath_proto::frame::{Ack, Association, Frame, FrameNumber, Generation, Hello, Lane, Limits, Place};
+use neurath_proto::id::{Incarnation, NodeId};
+use neurath_proto::{Pid, Serial};
+
+use super::{Cluster, tag};
+use crate::check::Side;
+use crate::rng::Rng;
+
+/// Writes that are kept, to be said again.
+const PAST_MAX: usize = 64;
+
+pub(super) struct Hostile {
+    node: usize,
+    /// How many writes of a hundred are spoiled.
+    percent: u64,
+    past: Vec<Vec<u8>>,
+}
+
+impl Cluster {
+    /// This node breaks the protocol from now on.
+    pub fn set_hostile(&mut self, node: usize, percent: u64) {
+        self.hostile = Some(Hostile { node, percent, past: Vec::new() });
+    }
+
+    /// Whether it does.
+    pub fn is_hostile(&self, node: usize) -> bool {
+        self.hostile.as_ref().is_some_and(|hostile| hostile.node == node)
+    }
+
+    pub(super) fn is_between_honest(&self, side: Side) -> bool {
+        !self.is_hostile(side.node) && !self.is_hostile(side.peer)
+    }
+
+    /// What is written of these bytes.
+    pub(super) fn spoil(&mut self, side: Side, bytes: Vec<u8>) -> Vec<u8> {
+        let (id, peer) = (Self::id(side.node), Self::id(side.peer));
+        match &mut self.hostile {
+            Some(hostile) if hostile.node == side.node => hostile.spoil((id, peer), bytes, &mut self.rng),
+            _ => bytes,
+        }
+    }
+
+    /// Sends something from or to a hostile node, whatever becomes of it.
+    ///
+    /// # Errors
+    /// A promise was not kept.
+    pub fn send_junk(&mut self, side: Side, sender: u64, length: usize) -> Result<(), String> {
+        let from = Pid::new(Self::id(side.node), Incarnation(side.life), Serial(sender));
+        let bytes = vec![tag::JUNK; length];
+        self.with(side, |session, now| match session.send(now, from, bytes) {
+            Ok(()) | Err(SendError::TooLong { .. } | SendError::Full { .. }) => {}
+        })
+    }
+}
+
+impl Hostile {
+    fn spoil(&mut self, (id, peer): (NodeId, NodeId), mut bytes: Vec<u8>, rng: &mut Rng) -> Vec<u8> {
+        if self.past.len() < PAST_MAX {
+            self.past.push(bytes.clone());
+        } else {
+            let at = rng.index(PAST_MAX);
+            self.past[at].clone_from(&bytes);
+        }
+        if !rng.chance(self.percent) || bytes.is_empty() {
+            return bytes;
+        }
+        let past = self.past[rng.index(self.past.len())].clone();
+        match rng.within(0..=8) {
+            0 | 1 => {
+                for _ in 0..rng.within(1..=4) {
+                    let at = rng.index(bytes.len());
+                    bytes[at] ^= 1 << rng.within(0..=7);
+                }
+            }
+            2 => bytes.truncate(rng.index(bytes.len())),
+            3 => bytes = (0..rng.magnitude(1..=64 << 10)).map(|_| rng.number() as u8).collect(),
+            4 => bytes.extend(past),
+            5 => bytes = past,
+            // A frame that is said to be as long as can be written.
+            6 => bytes.splice(0..0, [rng.within(0..=7) as u8, 0xff, 0xff, 0xff]).for_each(drop),
+            _ => match Hello::decode(&bytes) {
+                Ok(Some(hello)) => {
+                    let rest = bytes.split_off(Hello::BYTES);
+                    bytes.clear();
+                    forge_hello(hello, (id, peer), rng).encode(&mut bytes);
+                    bytes.extend(rest);
+                }
+                _ => forge_frame(rng, &mut bytes),
+            },
+        }
+        bytes
+    }
+}
+
+fn forge_hello(mut hello: Hello, (id, peer): (NodeId, NodeId), rng: &mut Rng) -> Hello {
+    let counter = rng.magnitude(1..=1 << 62);
+    match rng.within(0..=8) {
+        0 => hello.incarnation = Incarnation(rng.magnitude(1..=u64::from(u32::MAX)) as u32),
+        1 => hello.peer_incarnation = Incarnation(rng.magnitude(1..=u64::from(u32::MAX)) as u32),
+        2 => hello.association = Association(counter),
+        3 => hello.open = !hello.open,
+        4 => hello.received = FrameNumber(counter),
+        5 => hello.live = Generation(counter),
+        6 => hello.from = if rng.chance(50) { peer } else { NodeId(rng.number()) },
+        7 => hello.to = if rng.chance(50) { id } else { NodeId(rng.number()) },
+        _ => {
+            let message_bytes_max = rng.magnitude(1..=u64::from(u32::MAX)) as u32;
+            let window = rng.magnitude(1..=u64::from(u32::MAX)) as u32;
+            hello.limits = Limits { message_bytes_max, small_window_bytes: window, large_window_bytes: window };
+        }
+    }
+    hello
+}
+
+fn forge_frame(rng: &mut Rng, out: &mut Vec<u8>) {
+    let number = FrameNumber(rng.magnitude(1..=1 << 62));
+    let lane = Lane(rng.within(0..=300) as u16);
+    let place = match rng.within(0..=3) {
+        0 => Place::Whole,
+        1 => Place::First { lane, length: rng.magnitude(1..=u64::from(u32::MAX)) as u32 },
+        2 => Place::Middle { lane },
+        _ => Place::Last { lane },
+    };
+    let frame = match rng.within(0..=3) {
+        0 => Frame::Welcome {
+            association: Association(rng.magnitude(1..=1 << 62)),
+            generation: Generation(rng.magnitude(1..=1 << 62)),
+            received: number,
+        },
+        1 => Frame::Part { number, place, bytes: b"forged" },
+        2 => Frame::Ack(Ack {
+            received: number,
+            small_granted_bytes: rng.magnitude(1..=1 << 62),
+            large_granted_bytes: rng.magnitude(1..=1 << 62),
+        }),
+        _ => Frame::End,
+    };
+    frame.encode(out);
+}
