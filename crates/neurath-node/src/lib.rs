@@ -38,4 +38,4 @@ pub use node::{
     InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, init_cluster,
 };
 pub use shared::{Death, UpgradeEvent};
-pub use trace::{Trace, TraceOptions};
+pub use trace::{RATE_PER_S_MAX, Trace, TraceOptions};
