@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use neurath_kernel::{KernelConfig, SessionConfig};
+use neurath_kernel::{KernelConfig, MembershipConfig, SessionConfig};
 
 use crate::api;
 pub use crate::bodies::Hibernation;
@@ -60,11 +60,19 @@ pub struct NodeConfig {
     pub traces: usize,
     /// Where metrics are served without asking who wants them, beside the control API.
     pub metrics_listen: Option<SocketAddr>,
-    /// Times and limits of what is said to each other node.
-    pub session: SessionConfig,
 }
 
 impl NodeConfig {
+    /// Another grace time for associations, with pings and pauses that fit to it.
+    pub fn set_grace(&mut self, grace: Duration) {
+        let grace_ns = grace.as_nanos() as u64;
+        let session = &mut self.session;
+        session.grace_ns = grace_ns;
+        session.silence_max_ns = session.silence_max_ns.min(grace_ns);
+        session.ping_after_ns = session.ping_after_ns.min(session.silence_max_ns / 3);
+        session.backoff_max_ns = session.backoff_max_ns.min(grace_ns / 4).max(session.backoff_min_ns);
+    }
+
     /// The defaults, with this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
@@ -88,7 +96,6 @@ impl NodeConfig {
             api: ApiLimits::default(),
             traces: 16,
             metrics_listen: None,
-            session: SessionConfig::default(),
         }
     }
 }
@@ -121,19 +128,31 @@ impl Default for ApiLimits {
     }
 }
 
-/// All that a configuration file says: about the node, and about what its command writes.
+/// All that a configuration file says: about the node, what is said to others, and what its command writes.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The node.
     pub node: NodeConfig,
     /// What the command that runs it writes on standard error; the node itself only emits events.
     pub log: LogSettings,
+    /// Of sessions, for its [`ClusterConfig`] if it is to have one.
+    pub session: SessionConfig,
+    /// Of membership, likewise.
+    pub membership: MembershipConfig,
+    /// Of connections, likewise.
+    pub transport: neurath_net::Limits,
 }
 
 impl Settings {
     /// The defaults, with this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { node: NodeConfig::new(data), log: LogSettings::default() }
+        Self {
+            node: NodeConfig::new(data),
+            log: LogSettings::default(),
+            session: SessionConfig::default(),
+            membership: MembershipConfig::default(),
+            transport: neurath_net::Limits::default(),
+        }
     }
 }
 

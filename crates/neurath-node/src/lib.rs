@@ -32,8 +32,10 @@ pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;
 pub use meter::ShardLoad;
+pub use neurath_net::memory::Hub;
+pub use neurath_proto::NodeId;
 pub use node::{
     InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, init_cluster,
 };
 pub use shared::{Death, UpgradeEvent};
-pub use trace::{Trace, TraceOptions};
+pub use trace::{RATE_PER_S_MAX, Trace, TraceOptions};

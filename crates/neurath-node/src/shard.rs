@@ -447,6 +447,9 @@ impl Shard {
         match baton {
             Some(Baton::Shard(mut shard)) => {
                 shard.bodies.put(slot, instance);
+                if port.hibernates() && matches!(outcome, Outcome::Pending) {
+                    shard.bodies.hibernate(slot);
+                }
                 shard.kernel.finish(slot, port, outcome);
                 shard.deal_with_effects();
                 Some(shard)

@@ -35,7 +35,7 @@ pub struct TraceOptions {
     pub rate_per_s: u32,
 }
 
-/// See the module.
+/// What happens to some processes, as it happens, for one reader; it ends when this is dropped.
 pub struct Trace {
     id: WatchId,
     shared: Arc<Shared>,

@@ -1,20 +1,36 @@
 //! Metrics over HTTP: on the control socket, and if the configuration says so at a TCP address for everyone.
 //!
-//! Invariant: at that address there is nothing but metrics.
+//! Invariant: at that address there is nothing but metrics, and whoever comes there costs the node little: so many connections
+//! at a time, one request on each, within a bounded time.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
 use super::socket::SocketError;
 use crate::Node;
 use crate::metrics;
+
+/// Connections at a time; the next one waits.
+const CONNECTIONS_MAX: usize = 16;
+
+/// A request and its answer take at most this long.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// The pause after the system refused a connection, perhaps because it has no more.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What `GET /metrics` is answered.
 pub(super) async fn answer(node: &Node) -> Response {
@@ -31,13 +47,33 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, SocketError> {
 
 /// Serves metrics until the node is to stop.
 pub(super) async fn serve(node: Node, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
-    let router =
-        Router::new().route("/metrics", get(async |State(node): State<Node>| answer(&node).await)).with_state(node);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        // It is also over when the server is gone.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    });
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "metrics are served no more");
+    let answer = get(async |State(node): State<Node>| answer(&node).await);
+    let service = TowerToHyperService::new(Router::new().route("/metrics", answer).with_state(node));
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let place = room.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            next = next => next,
+            // It is also over when the server is gone.
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a reader of metrics could not connect");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let service = service.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let serving = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            // A reader that breaks off, or is too slow, has only itself to blame.
+            let _ = timeout(REQUEST_TIME, serving).await;
+        });
     }
 }

@@ -71,6 +71,7 @@ pub fn default_file() -> String {
 
 fn show(field: &Field<'_>) -> String {
     match field {
+        Field::U8(value) => value.to_string(),
         Field::U32(value) => grouped(u64::from(**value)),
         Field::U64(value) => grouped(**value),
         Field::Usize(value) => grouped(**value as u64),
@@ -150,31 +151,31 @@ impl Reader<'_> {
 
     /// What is right by itself may be wrong together.
     fn compare(&mut self) {
-        for (lower, upper, margin) in AT_LEAST {
-            let (Some((lower, least)), Some((upper, most))) = (self.number(lower), self.number(upper)) else {
-                continue;
-            };
-            if most >= least.saturating_add(*margin) {
+        for (lower, upper, times, more) in AT_LEAST {
+            let (Some((lower, low)), Some((upper, high))) = (self.number(lower), self.number(upper)) else { continue };
+            let least = low.saturating_mul(*times).saturating_add(*more);
+            if high >= least {
                 continue;
             }
-            let said =
-                self.said.iter().filter(|(setting, _)| [setting.key, setting.section] == [upper.key, upper.section]);
-            let at = said.map(|(_, at)| at.clone()).next();
-            let by =
-                self.said.iter().filter(|(setting, _)| [setting.key, setting.section] == [lower.key, lower.section]);
-            let at = at.or_else(|| by.map(|(_, at)| at.clone()).next()).unwrap_or(0..0);
+            let at = self.place_of(upper).or_else(|| self.place_of(lower)).unwrap_or(0..0);
             let message = format!(
                 "`{}` in `[{}]` is {}, and must be at least {}, because `{}` in `[{}]` is {}",
                 upper.key,
                 upper.section,
-                grouped(most),
-                grouped(least.saturating_add(*margin)),
+                grouped(high),
+                grouped(least),
                 lower.key,
                 lower.section,
-                grouped(least),
+                grouped(low),
             );
             self.error(&at, message, None);
         }
+    }
+
+    /// Where the file sets it.
+    fn place_of(&self, wanted: &Setting) -> Option<Range<usize>> {
+        let said = |(setting, _): &&(&Setting, _)| [setting.section, setting.key] == [wanted.section, wanted.key];
+        self.said.iter().find(said).map(|(_, at)| at.clone())
     }
 
     fn number(&mut self, name: &str) -> Option<(&'static Setting, u64)> {
@@ -182,6 +183,7 @@ impl Reader<'_> {
         let setting = TABLE.iter().find(|setting| setting.section == section && setting.key == key)?;
         let value = match (setting.field)(&mut self.settings) {
             Field::U32(value) | Field::Cores(value) => u64::from(*value),
+            Field::U8(value) => u64::from(*value),
             Field::U64(value) => *value,
             Field::Usize(value) => *value as u64,
             Field::Time(value) => value.as_millis() as u64,
@@ -202,6 +204,7 @@ impl Reader<'_> {
 fn set(field: Field<'_>, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
     let value = value.get_ref();
     match field {
+        Field::U8(place) => *place = number(setting, value)? as u8,
         Field::U32(place) => *place = number(setting, value)? as u32,
         Field::U64(place) => *place = number(setting, value)?,
         Field::Usize(place) => *place = number(setting, value)? as usize,
@@ -312,7 +315,7 @@ mod tests {
         assert_eq!(settings.node.shards, 3);
         assert_eq!(settings.node.kernel.port.mailbox_bytes, 1 << 20);
         assert_eq!(settings.log.format, LogFormat::Json);
-        assert_eq!(settings.node.session.grace_ns, 1_500_000_000);
+        assert_eq!(settings.session.grace_ns, 1_500_000_000);
         assert_eq!(settings.node.metrics_listen, Some(([127, 0, 0, 1], 9464).into()));
         assert_eq!(settings.node.log_lines, 10_000);
     }

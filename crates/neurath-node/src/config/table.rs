@@ -23,6 +23,7 @@ pub(super) struct Setting {
 
 /// The value of a setting.
 pub(super) enum Field<'a> {
+    U8(&'a mut u8),
     U32(&'a mut u32),
     U64(&'a mut u64),
     Usize(&'a mut usize),
@@ -39,14 +40,16 @@ pub(super) enum Field<'a> {
     Level(&'a mut LogLevel),
 }
 
-/// The second of the two must be larger by so much, or the node could not work.
-pub(super) const AT_LEAST: &[(&str, &str, u64)] = &[
-    ("hibernation.awake_min", "hibernation.awake_max", 0),
-    ("api.call_within_ms", "api.call_within_max_ms", 0),
-    ("process.message_bytes", "session.message_bytes", 64 << 10),
-    ("session.message_bytes", "session.large_window_bytes", 64 << 10),
-    ("session.backoff_min_ms", "session.backoff_max_ms", 0),
-    ("session.ping_after_ms", "session.silence_max_ms", 1),
+/// The second is at least so many times the first, and so much more, or the node could not work.
+pub(super) const AT_LEAST: &[(&str, &str, u64, u64)] = &[
+    ("hibernation.awake_min", "hibernation.awake_max", 1, 0),
+    ("api.call_within_ms", "api.call_within_max_ms", 1, 0),
+    ("process.message_bytes", "session.message_bytes", 1, 64 << 10),
+    ("session.message_bytes", "session.large_window_bytes", 1, 64 << 10),
+    ("session.backoff_min_ms", "session.backoff_max_ms", 1, 0),
+    ("session.ping_after_ms", "session.silence_max_ms", 1, 1),
+    ("session.grace_ms", "membership.suspect_to_down_ms", 1, 0),
+    ("membership.probe_timeout_ms", "membership.probe_period_ms", 2, 1),
 ];
 
 const KIB: u64 = 1 << 10;
@@ -67,6 +70,8 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("trace", "`neurath trace`."),
     ("metrics", "What Prometheus reads. The control API has the same under /metrics."),
     ("session", "What is said to each other node."),
+    ("membership", "Which nodes there are, and which of them are down."),
+    ("transport", "Connections between nodes."),
 ];
 
 macro_rules! settings {
@@ -155,27 +160,53 @@ pub(super) const TABLE: &[Setting] = settings! {
             "An address such as \"127.0.0.1:9464\" to serve metrics at, to everyone who reaches it; \"\" is nowhere.";
     }
     session {
-        message_bytes: U32(node.session.limits.message_bytes_max), (64 * KIB, 64 * MIB), "The longest message that is taken.";
-        small_window_bytes: U32(node.session.limits.small_window_bytes), (64 * KIB, GIB),
+        message_bytes: U32(session.limits.message_bytes_max), (64 * KIB, 64 * MIB), "The longest message that is taken.";
+        small_window_bytes: U32(session.limits.small_window_bytes), (64 * KIB, GIB),
             "Bytes of small messages that a peer may have on their way.";
-        large_window_bytes: U32(node.session.limits.large_window_bytes), (64 * KIB, GIB), "The same of large ones.";
-        grace_ms: Ns(node.session.grace_ns), (0, DAY),
+        large_window_bytes: U32(session.limits.large_window_bytes), (64 * KIB, GIB), "The same of large ones.";
+        grace_ms: Ns(session.grace_ns), (0, DAY),
             "How long a broken connection may stay away before messages are given back unconfirmed.";
-        handshake_ms: Ns(node.session.handshake_ns), (1, DAY), "How long a connection may take to become the live one.";
-        dial_ms: Ns(node.session.dial_ns), (1, DAY), "How long making a connection may take.";
-        backoff_min_ms: Ns(node.session.backoff_min_ns), (1, DAY), "The pause after a first failed attempt; it doubles.";
-        backoff_max_ms: Ns(node.session.backoff_max_ns), (1, DAY), "Its bound.";
-        ping_after_ms: Ns(node.session.ping_after_ns), (1, DAY), "A peer that was silent for so long is asked.";
-        silence_max_ms: Ns(node.session.silence_max_ns), (2, DAY), "One that was silent for so long loses its connection.";
-        ack_delay_ms: Ns(node.session.ack_delay_ns), (0, DAY), "What arrived is acknowledged after at most this.";
-        ack_bytes: U64(node.session.ack_bytes), (1, GIB), "So many bytes are acknowledged at once.";
-        ack_frames: U64(node.session.ack_frames), (1, 1 << 20), "So many frames are acknowledged at once.";
-        sent_frames: Usize(node.session.sent_frames_max), (1, 1 << 24), "Frames that may be unacknowledged. Beyond, messages wait.";
-        sent_bytes: Usize(node.session.sent_bytes_max), (64 * KIB, 16 * GIB), "The same in bytes.";
-        held_bytes: U64(node.session.held_bytes_max), (64 * KIB, 16 * GIB),
+        handshake_ms: Ns(session.handshake_ns), (1, DAY), "How long a connection may take to become the live one.";
+        dial_ms: Ns(session.dial_ns), (1, DAY), "How long making a connection may take.";
+        backoff_min_ms: Ns(session.backoff_min_ns), (1, DAY), "The pause after a first failed attempt; it doubles.";
+        backoff_max_ms: Ns(session.backoff_max_ns), (1, DAY), "Its bound.";
+        ping_after_ms: Ns(session.ping_after_ns), (1, DAY), "A peer that was silent for so long is asked.";
+        silence_max_ms: Ns(session.silence_max_ns), (2, DAY), "One that was silent for so long loses its connection.";
+        ack_delay_ms: Ns(session.ack_delay_ns), (0, DAY), "What arrived is acknowledged after at most this.";
+        ack_bytes: U64(session.ack_bytes), (1, GIB), "So many bytes are acknowledged at once.";
+        ack_frames: U64(session.ack_frames), (1, 1 << 20), "So many frames are acknowledged at once.";
+        sent_frames: Usize(session.sent_frames_max), (1, 1 << 24), "Frames that may be unacknowledged. Beyond, messages wait.";
+        sent_bytes: Usize(session.sent_bytes_max), (64 * KIB, 16 * GIB), "The same in bytes.";
+        held_bytes: U64(session.held_bytes_max), (64 * KIB, 16 * GIB),
             "Bytes that wait or are unacknowledged at which senders are held. At four times this, messages are refused.";
-        write_bytes: Usize(node.session.write_bytes), (KIB, 16 * MIB), "One write ends when it has so many bytes.";
-        handshakes: Usize(node.session.handshakes_max), (1, 1024),
+        write_bytes: Usize(session.write_bytes), (KIB, 16 * MIB), "One write ends when it has so many bytes.";
+        handshakes: Usize(session.handshakes_max), (1, 1024),
             "Connections of each side that may be on their way to become the live one. Beyond, the oldest goes.";
+    }
+    membership {
+        probe_period_ms: Ns(membership.probe_period_ns), (10, DAY), "How often another member is asked whether it is there.";
+        probe_timeout_ms: Ns(membership.probe_timeout_ns), (1, DAY),
+            "How long it may take before others are asked to ask it; less than half of the period.";
+        indirect_probes: Usize(membership.indirect_probes), (1, 64), "How many others are asked to ask it.";
+        suspect_to_down_ms: Ns(membership.suspect_to_down_ns), (1, DAY),
+            "How long a suspicion may stay unrefuted before the member is down.";
+        gossip_ms: Ns(membership.gossip_ns), (1, DAY), "How often news is passed on.";
+        gossip_members: Usize(membership.gossip_members), (1, 64), "To how many.";
+        transmissions: U8(membership.transmissions_max), (1, 255), "How often a piece of news is passed on.";
+        announce_ms: Ns(membership.announce_ns), (1, DAY), "How often a member is asked for the others that it knows.";
+        announce_down_ms: Ns(membership.announce_down_ns), (1, DAY), "How often one that is down is tried again.";
+        forget_down_ms: Ns(membership.forget_down_ns), (1, 365 * DAY),
+            "After how long one that is down, or has left, is forgotten.";
+        members: Usize(membership.members_max), (1, 1 << 16), "Others that are known. Beyond, new ones are not taken.";
+        packet_bytes: Usize(membership.packet_bytes_max), (KIB, 64 * KIB), "The longest packet, in and out.";
+    }
+    transport {
+        half_open: Usize(transport.half_open_max), (1, 1 << 20),
+            "Accepted connections that are not established yet. Beyond, the oldest is closed.";
+        handshake_ms: U64(transport.handshake_ms), (1, DAY), "How long establishing one may take. Then it is closed.";
+        dials: Usize(transport.dials_max), (1, 1 << 20), "Dials at a time. Beyond, they fail.";
+        dial_ms: U64(transport.dial_ms), (1, DAY), "How long one may take, over all addresses. Then it fails.";
+        joins: Usize(transport.joins_max), (1, 1 << 16),
+            "Requests to join that wait for their answer. Beyond, they are told to come back.";
     }
 };

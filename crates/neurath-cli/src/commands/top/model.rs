@@ -301,6 +301,7 @@ impl State {
     }
 
     fn browse(&mut self, key: KeyCode) -> Option<Request> {
+        self.said.clear();
         match key {
             KeyCode::Char('q') => return Some(Request::Quit),
             KeyCode::Up => self.step(-1),
