@@ -7,24 +7,63 @@ use neurath::prelude::*;
 #[derive(Message)]
 #[expect(missing_docs, reason = "the functions that do them say it")]
 pub enum Task {
-    Nodes { reply: ReplyTo<Vec<String>> },
-    Ping { node: String, reply: ReplyTo<String> },
+    Nodes {
+        reply: ReplyTo<Vec<String>>,
+    },
+    Ping {
+        node: String,
+        reply: ReplyTo<String>,
+    },
     /// Starts an echo there, linked and watched.
-    Spawn { node: String, reply: ReplyTo<Result<Pid, String>> },
+    Spawn {
+        node: String,
+        reply: ReplyTo<Result<Pid, String>>,
+    },
     /// Asks an echo.
-    Ask { echo: Pid, n: u64, reply: ReplyTo<Result<u64, String>> },
-    Monitor { pid: Pid },
-    MonitorNode { node: String },
-    WatchNodes { on: bool },
-    Register { node: String, name: String, pid: Pid, reply: ReplyTo<String> },
-    Whereis { node: String, name: String, reply: ReplyTo<Option<Pid>> },
-    Join { group: String, reply: ReplyTo<String> },
-    Members { group: String, reply: ReplyTo<Vec<Pid>> },
-    Kill { pid: Pid },
+    Ask {
+        echo: Pid,
+        n: u64,
+        reply: ReplyTo<Result<u64, String>>,
+    },
+    Monitor {
+        pid: Pid,
+    },
+    MonitorNode {
+        node: String,
+    },
+    WatchNodes {
+        on: bool,
+    },
+    Register {
+        node: String,
+        name: String,
+        pid: Pid,
+        reply: ReplyTo<String>,
+    },
+    Whereis {
+        node: String,
+        name: String,
+        reply: ReplyTo<Option<Pid>>,
+    },
+    Join {
+        group: String,
+        reply: ReplyTo<String>,
+    },
+    Members {
+        group: String,
+        reply: ReplyTo<Vec<Pid>>,
+    },
+    Kill {
+        pid: Pid,
+    },
     /// What it was told by the runtime, in order.
-    Events { reply: ReplyTo<Vec<String>> },
+    Events {
+        reply: ReplyTo<Vec<String>>,
+    },
     /// Sends something that no echo takes.
-    Alien { pid: Pid },
+    Alien {
+        pid: Pid,
+    },
 }
 
 /// Does as it is told, and notes what the runtime tells it.

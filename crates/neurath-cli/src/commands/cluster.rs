@@ -55,13 +55,18 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
         What::Init(Init { name, node }) => {
             let data = place.dir()?;
             let id = init_cluster(&data, &name, &node).map_err(Failure::new)?;
-            note(format!("cluster `{name}` is made; {} holds its authority: keep a copy", data.join("authority").display()));
+            note(format!(
+                "cluster `{name}` is made; {} holds its authority: keep a copy",
+                data.join("authority").display()
+            ));
             note(format!("node `{node}` is {id}; start it with `neurath node --listen ADDRESS`"));
         }
         What::Invite(Invite { minutes }) => {
             let valid_ms = Duration::from_secs(minutes * 60).as_millis() as u64;
             let invitation = place.client()?.invite(&InviteRequest { valid_ms }).await?;
-            note(format!("good for one node and {minutes} min: neurath node --listen ADDRESS --name NAME --join TOKEN"));
+            note(format!(
+                "good for one node and {minutes} min: neurath node --listen ADDRESS --name NAME --join TOKEN"
+            ));
             print(invitation.token);
         }
     }

@@ -79,7 +79,8 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let stop = stop_signal()?;
     let (node, control) = start(settings.node)?;
     log::processes(&node, settings.log.processes)?;
-    let place = node.address().zip(node.name()).map(|(at, name)| format!("  cluster {name} at {at}\n")).unwrap_or_default();
+    let place =
+        node.address().zip(node.name()).map(|(at, name)| format!("  cluster {name} at {at}\n")).unwrap_or_default();
     let metrics = control.metrics().map(|at| format!("  metrics http://{at}/metrics\n")).unwrap_or_default();
     print(format!(
         "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\n{place}{metrics}ready; Ctrl-C stops it",
@@ -102,8 +103,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
 fn cluster(arguments: &Arguments) -> Result<Option<ClusterConfig>, Failure> {
     let Some(address) = &arguments.listen else { return Ok(None) };
     let plain = arguments.insecure_plain_tcp_on_loopback;
-    let transport =
-        if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
+    let transport = if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
     let mut cluster = ClusterConfig::new(transport);
     cluster.advertise = arguments.advertise.clone();
     cluster.name = arguments.name.clone();

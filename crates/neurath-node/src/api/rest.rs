@@ -21,10 +21,10 @@ use super::PROCESSES_DEFAULT;
 use super::error::ApiError;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
-    AnswerView, CallRequest, DeathsView, GroupView, GroupsView, InvitationView, InviteRequest, ModuleInfoView, ModuleView, ModulesView, NodeView, NodesView, PidView, ProcessInfoView,
-    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView,
-    SpawnRequest, StoppingView, TraceRequest, UnconfirmedView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView,
-    UpgradesView, takes,
+    AnswerView, CallRequest, DeathsView, GroupView, GroupsView, InvitationView, InviteRequest, ModuleInfoView,
+    ModuleView, ModulesView, NodeView, NodesView, PidView, ProcessInfoView, ProcessView, ProcessesView, RefusalView,
+    RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView, SpawnRequest, StoppingView, TraceRequest,
+    UnconfirmedView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
 };
 use crate::shared::now_ms;
 use crate::{InstallOptions, Node, NodeError, ProcessDetails, UpgradeOptions};
@@ -113,10 +113,11 @@ async fn list_unconfirmed(State(Api { node, .. }): State<Api>) -> Json<Unconfirm
 }
 
 async fn list_groups(State(Api { node, .. }): State<Api>) -> Json<GroupsView> {
-    let groups = node.groups().await.into_iter().map(|(name, members)| GroupView {
-        name,
-        members: members.iter().map(ToString::to_string).collect(),
-    });
+    let groups = node
+        .groups()
+        .await
+        .into_iter()
+        .map(|(name, members)| GroupView { name, members: members.iter().map(ToString::to_string).collect() });
     Json(GroupsView { groups: groups.collect() })
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use neurath_node::api::view::{CallRequest, InviteRequest, SpawnRequest};
 use neurath_node::api::Client;
+use neurath_node::api::view::{CallRequest, InviteRequest, SpawnRequest};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -57,7 +57,10 @@ impl Nodes {
     pub(super) fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.sent != self.arrived || self.sent == 0 {
-            wrong.push(format!("between the living nodes {} messages were sent and {} arrived", self.sent, self.arrived));
+            wrong.push(format!(
+                "between the living nodes {} messages were sent and {} arrived",
+                self.sent, self.arrived
+            ));
         }
         for (what, count) in [("out of order", self.reordered), ("duplicated", self.duplicated)] {
             if count > 0 {

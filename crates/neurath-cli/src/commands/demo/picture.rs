@@ -215,7 +215,8 @@ fn nodes(nodes: &Nodes) -> String {
     for noticed in &nodes.noticed {
         lines.push(format!("  {} ms  {} was told: {}", noticed.after_ms, noticed.node, noticed.what));
     }
-    lines.push(format!("  started again, {killed} was connected with all after {back_after_ms} ms, in its life {life}"));
+    lines
+        .push(format!("  started again, {killed} was connected with all after {back_after_ms} ms, in its life {life}"));
     lines.join("\n")
 }
 

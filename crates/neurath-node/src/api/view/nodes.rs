@@ -136,14 +136,6 @@ impl From<NodeStanding> for NodeStandingView {
 impl From<Unconfirmed> for UnconfirmedMessageView {
     fn from(message: Unconfirmed) -> Self {
         let Unconfirmed { at_ms, from, to, type_name, association, maybe_delivered, reason } = message;
-        Self {
-            at_ms,
-            from: from.to_string(),
-            to: to.to_string(),
-            type_name,
-            association,
-            maybe_delivered,
-            reason,
-        }
+        Self { at_ms, from: from.to_string(), to: to.to_string(), type_name, association, maybe_delivered, reason }
     }
 }
