@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use neurath_node::api::ControlServer;
-use neurath_node::{ClusterConfig, Node, NodeConfig, NodeId, Transport};
+use neurath_node::{ClusterConfig, Node, NodeConfig, NodeId, Settings, Transport};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::config::settings;
@@ -69,10 +69,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
     let mut settings = settings(&place.dir()?, arguments.config.as_deref())?;
     settings.node.shards = arguments.shards.unwrap_or(settings.node.shards);
-    if let Some(ms) = arguments.grace_ms {
-        settings.node.set_grace(Duration::from_millis(ms));
-    }
-    settings.node.cluster = cluster(&arguments)?;
+    settings.node.cluster = cluster(&arguments, &settings)?;
     settings.log.format = arguments.log_format.map_or(settings.log.format, Into::into);
     settings.log.processes = arguments.log_processes.map_or(settings.log.processes, Into::into);
     log::of_node(&mut settings.log, arguments.log_level)?;
@@ -100,11 +97,15 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
 }
 
 /// How the node speaks to others, if it does.
-fn cluster(arguments: &Arguments) -> Result<Option<ClusterConfig>, Failure> {
+fn cluster(arguments: &Arguments, settings: &Settings) -> Result<Option<ClusterConfig>, Failure> {
     let Some(address) = &arguments.listen else { return Ok(None) };
     let plain = arguments.insecure_plain_tcp_on_loopback;
     let transport = if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
     let mut cluster = ClusterConfig::new(transport);
+    (cluster.session, cluster.membership) = (settings.session, settings.membership);
+    if let Some(ms) = arguments.grace_ms {
+        cluster.set_grace(Duration::from_millis(ms));
+    }
     cluster.advertise = arguments.advertise.clone();
     cluster.name = arguments.name.clone();
     cluster.invitation = arguments.join.clone();

@@ -19,9 +19,10 @@ use super::REQUEST_BYTES_MAX;
 use super::error::{ErrorBody, ErrorView};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
-    AnswerView, CallRequest, DeathsView, LogView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView,
-    ProcessInfoView, ProcessesView, RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView, SpawnRequest,
-    StoppingView, TraceLine, TraceRequest, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView,
+    AnswerView, CallRequest, DeathsView, GroupsView, InvitationView, InviteRequest, LogView, ModuleInfoView,
+    ModuleView, ModulesView, NodeView, NodesView, PidView, ProcessInfoView, ProcessesView, RefusalsView, RemovedView,
+    RunRequest, SendRequest, ShardsView, SpawnRequest, StoppingView, TraceLine, TraceRequest, UnconfirmedView,
+    UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView,
 };
 
 /// An answer that is not a stream of lines may have this many bytes.

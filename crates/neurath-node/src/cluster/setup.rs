@@ -34,6 +34,8 @@ pub struct ClusterConfig {
     pub peers: Vec<(neurath_proto::NodeId, String, String)>,
     /// An invitation to a cluster that it is to join first.
     pub invitation: Option<String>,
+    /// Times and limits of sessions.
+    pub session: SessionConfig,
     /// Times and limits of membership.
     pub membership: MembershipConfig,
     /// Limits of the transport.
@@ -71,9 +73,20 @@ impl ClusterConfig {
             name: None,
             peers: Vec::new(),
             invitation: None,
+            session: SessionConfig::default(),
             membership: MembershipConfig::default(),
             limits: Limits::default(),
         }
+    }
+
+    /// Another grace time for associations, with pings and pauses that fit to it.
+    pub fn set_grace(&mut self, grace: Duration) {
+        let grace_ns = grace.as_nanos() as u64;
+        let session = &mut self.session;
+        session.grace_ns = grace_ns;
+        session.silence_max_ns = session.silence_max_ns.min(grace_ns);
+        session.ping_after_ns = session.ping_after_ns.min(session.silence_max_ns / 3);
+        session.backoff_max_ns = session.backoff_max_ns.min(grace_ns / 4).max(session.backoff_min_ns);
     }
 }
 
@@ -155,7 +168,6 @@ pub(crate) fn start(
     data: &Path,
     seed: &[u8; 32],
     config: &ClusterConfig,
-    session: SessionConfig,
 ) -> Result<(Cluster, Box<dyn Endpoint>, mpsc::Receiver<Job>), SetupError> {
     let key = NodeKey::from_seed(seed);
     let folder = credentials_folder(data);
@@ -200,10 +212,10 @@ pub(crate) fn start(
     let cluster = Cluster {
         node: key.node_id(),
         name,
-        session,
+        session: config.session,
         // No association ends for a suspicion before its grace time is over.
         membership: MembershipConfig {
-            suspect_to_down_ns: config.membership.suspect_to_down_ns.max(session.grace_ns),
+            suspect_to_down_ns: config.membership.suspect_to_down_ns.max(config.session.grace_ns),
             ..config.membership
         },
         handle,

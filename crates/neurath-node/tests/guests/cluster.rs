@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use neurath_node::{ClusterConfig, Hub, NodeConfig, Transport};
+use neurath_node::{ClusterConfig, Hub, Transport};
 use neurath_proto::Pid;
 use serde_json::{Value, json};
 
@@ -30,11 +30,8 @@ impl Cluster {
             cluster.name = Some(name(node));
             cluster.peers = nodes.iter().enumerate().map(|(n, world)| (world.node.id(), name(n), name(n))).collect();
             let guests: &[&str] = if node == 0 { &["cluster"] } else { &[] };
-            let configure = |config: &mut NodeConfig| {
-                config.set_grace(grace);
-                config.cluster = Some(cluster);
-            };
-            nodes.push(World::configured(guests, configure).await);
+            cluster.set_grace(grace);
+            nodes.push(World::configured(guests, |config| config.cluster = Some(cluster)).await);
         }
         let cluster = Self { nodes };
         cluster.connected().await;
