@@ -29,14 +29,11 @@ pub(crate) struct Arguments {
     /// Give the target this file only, such as one in fuzz/crashes
     #[arg(long, requires = "target", value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Put what was found into fuzz/corpus, as little as covers the same
-    #[arg(long)]
-    keep: bool,
 }
 
 /// All targets, for so long together.
 pub(crate) fn all(shell: &Shell, seconds: u64) -> Result<()> {
-    run(shell, &Arguments { target: None, seconds, input: None, keep: false })
+    run(shell, &Arguments { target: None, seconds, input: None })
 }
 
 pub(crate) fn run(shell: &Shell, arguments: &Arguments) -> Result<()> {
@@ -59,9 +56,6 @@ pub(crate) fn run(shell: &Shell, arguments: &Arguments) -> Result<()> {
     let seconds = (arguments.seconds / targets.len() as u64).max(1);
     for target in &targets {
         fuzz(shell, &engine, target, seconds)?;
-        if arguments.keep {
-            keep(shell, &engine, target)?;
-        }
     }
     Ok(())
 }
@@ -129,13 +123,4 @@ fn fuzz(shell: &Shell, engine: &Path, target: &str, seconds: u64) -> Result<()> 
         }
         None => bail!("target {target} ended ({status}); what it said is in {}", log.display()),
     }
-}
-
-/// Merges what was found into the corpus: only inputs that cover what the others do not.
-fn keep(shell: &Shell, engine: &Path, target: &str) -> Result<()> {
-    let corpus = shell.root().join("fuzz/corpus").join(target);
-    let log = found(shell, target).with_extension("merge.log");
-    let mut merge = shell.program(engine);
-    merge.env("NEURATH_FUZZ_TARGET", target).args(LIMITS).arg("-merge=1").arg(&corpus).arg(found(shell, target));
-    shell.run(merge.stderr(fs::File::create(log)?))
 }

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    api, build, call, completions, config, deaths, demo, info, init, install, kill, logs, modules, node, ps, refusals,
-    run, send, spawn, stop, top, trace, uninstall, upgrade, upgrades,
+    api, build, call, cluster, completions, config, deaths, demo, groups, info, init, install, kill, logs, modules,
+    node, nodes, ps, refusals, run, send, spawn, stop, top, trace, unconfirmed, uninstall, upgrade, upgrades,
 };
 use crate::failure::EXIT_CODES;
 use crate::place::Place;
@@ -19,7 +19,11 @@ A node that stays:
   neurath install counter         build and install the crate
   neurath spawn counter 0         start a process
   neurath call PID '\"Count\"'      ask it; `spawn` printed its PID
-  neurath upgrade ./counter       replace its code while it runs";
+  neurath upgrade ./counter       replace its code while it runs
+
+Several nodes:
+  neurath cluster --help          make a cluster, and let nodes into it
+  neurath nodes                   list them";
 
 /// Programs that are upgraded while they run
 #[derive(Parser, Debug)]
@@ -55,6 +59,10 @@ pub(crate) enum Command {
     Logs(logs::Arguments),
     Refusals(refusals::Arguments),
     Deaths(deaths::Arguments),
+    Cluster(cluster::Arguments),
+    Nodes(nodes::Arguments),
+    Groups(groups::Arguments),
+    Unconfirmed(unconfirmed::Arguments),
     Demo(demo::Arguments),
     Api(api::Arguments),
     Completions(completions::Arguments),

@@ -71,7 +71,8 @@ pub trait Connection: Read + Write + mio::event::Source + Send {
     /// writable.
     fn wants_write(&self) -> bool;
 
-    /// Says that nothing more will be written; reading goes on. To be called after `flush`.
+    /// Says that nothing more will be written; reading goes on. To be called after `flush`; a write after it is a
+    /// broken pipe. Without it a peer that uses TLS takes the end for a cut.
     ///
     /// # Errors
     /// `WouldBlock` if the socket is full: call it again. Anything else if the connection is broken.

@@ -103,16 +103,18 @@ pub(crate) struct Stream {
     pub(crate) tls: Option<Box<rustls::Connection>>,
     /// Whoever is at the other end; nobody until the handshake is over.
     pub(crate) peer: NodeId,
+    /// After `finish` nothing more is accepted.
+    finished: bool,
 }
 
 impl Stream {
     pub(crate) fn plain(socket: Socket) -> Self {
-        Self { socket, tls: None, peer: NodeId::default() }
+        Self { socket, tls: None, peer: NodeId::default(), finished: false }
     }
 
     pub(crate) fn secured(socket: Socket, mut tls: rustls::Connection) -> Self {
         tls.set_buffer_limit(Some(UNSENT_BYTES_MAX));
-        Self { socket, tls: Some(Box::new(tls)), peer: NodeId::default() }
+        Self { socket, tls: Some(Box::new(tls)), peer: NodeId::default(), finished: false }
     }
 
     /// Goes on with the handshake of TLS until it is over.
@@ -178,6 +180,9 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.finished {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let Some(tls) = &mut self.tls else { return self.socket.write(bytes) };
         // What waits from before goes first, so that there is room.
         if tls.wants_write() {
@@ -226,6 +231,7 @@ impl Connection for Stream {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.finished = true;
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             send(tls, &mut self.socket)?;

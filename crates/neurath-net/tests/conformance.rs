@@ -28,6 +28,7 @@ conformance! {
     connects_that_cross_both_succeed
     a_node_does_not_dial_itself
     writing_to_a_peer_that_is_gone_fails
+    writing_after_the_end_fails
     a_closed_endpoint_refuses_and_leaves_what_is_established
     dials_under_way_are_answered_when_the_endpoint_closes
     a_peer_that_leaves_in_the_middle_of_the_handshake_harms_nobody
@@ -186,6 +187,14 @@ fn writing_to_a_peer_that_is_gone_fails(world: &World) {
     assert!(!matches!(at_a.read_some(&mut [0; 8]), Ok(1..)));
     let failed = (0..100).find_map(|_| at_a.send(b"anyone?").err());
     assert!(failed.is_some(), "whoever writes to nobody is told");
+}
+
+fn writing_after_the_end_fails(world: &World) {
+    let (a, b) = (world.node(1), world.node(2));
+    let (mut at_a, mut at_b) = a.connect(&b);
+    at_a.finish();
+    assert_eq!(at_a.send(b"more").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert!(at_b.is_at_end());
 }
 
 fn a_closed_endpoint_refuses_and_leaves_what_is_established(world: &World) {

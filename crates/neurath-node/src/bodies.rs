@@ -236,22 +236,31 @@ impl Bodies {
                 entry.mark = Mark::Idle;
                 false
             }
-            Mark::Idle => {
-                entry.mark = Mark::Still;
-                let Body::Awake(instance) = std::mem::take(&mut entry.body) else { return false };
-                match instance.suspend() {
-                    Ok((image, guest)) => {
-                        let image = image.into_bytes().into_boxed_slice();
-                        entry.body = Body::Asleep(Box::new(Sleeper { dormant: guest.into_dormant(), image }));
-                        self.awake -= 1;
-                        true
-                    }
-                    Err((instance, error)) => {
-                        tracing::trace!(%error, "a process cannot hibernate");
-                        entry.body = Body::Awake(instance);
-                        false
-                    }
-                }
+            Mark::Idle => self.suspend(at),
+        }
+    }
+
+    /// A process has said that it will wait for long: it hibernates now.
+    pub fn hibernate(&mut self, slot: Slot) {
+        self.suspend(slot.0 as usize);
+    }
+
+    /// Makes an image of a body that is awake; whether it could.
+    fn suspend(&mut self, at: usize) -> bool {
+        let Some(entry) = self.slots.get_mut(at) else { return false };
+        entry.mark = Mark::Still;
+        let Body::Awake(instance) = std::mem::take(&mut entry.body) else { return false };
+        match instance.suspend() {
+            Ok((image, guest)) => {
+                let image = image.into_bytes().into_boxed_slice();
+                entry.body = Body::Asleep(Box::new(Sleeper { dormant: guest.into_dormant(), image }));
+                self.awake -= 1;
+                true
+            }
+            Err((instance, error)) => {
+                tracing::trace!(%error, "a process cannot hibernate");
+                entry.body = Body::Awake(instance);
+                false
             }
         }
     }

@@ -63,6 +63,16 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
+    /// Another grace time for associations, with pings and pauses that fit to it.
+    pub fn set_grace(&mut self, grace: Duration) {
+        let grace_ns = grace.as_nanos() as u64;
+        let session = &mut self.session;
+        session.grace_ns = grace_ns;
+        session.silence_max_ns = session.silence_max_ns.min(grace_ns);
+        session.ping_after_ns = session.ping_after_ns.min(session.silence_max_ns / 3);
+        session.backoff_max_ns = session.backoff_max_ns.min(grace_ns / 4).max(session.backoff_min_ns);
+    }
+
     /// The defaults, with this data directory.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {

@@ -32,6 +32,8 @@ pub use error::{NodeError, StartError};
 pub use identity::IdentityError;
 pub use logs::LogLine;
 pub use meter::ShardLoad;
+pub use neurath_net::memory::Hub;
+pub use neurath_proto::NodeId;
 pub use node::{
     InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, init_cluster,
 };

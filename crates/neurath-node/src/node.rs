@@ -133,8 +133,9 @@ impl Node {
         let catalog = Arc::new(Catalog::new(surroundings));
         let (cluster, endpoint) = match &config.cluster {
             Some(cluster) => {
-                let (cluster, endpoint, jobs) = crate::cluster::start(&config.data, &identity.secret, cluster)
-                    .map_err(|error| StartError::Cluster(Box::new(error)))?;
+                let (cluster, endpoint, jobs) =
+                    crate::cluster::start(&config.data, &identity.secret, cluster, config.session)
+                        .map_err(|error| StartError::Cluster(Box::new(error)))?;
                 (Some(Arc::new(cluster)), Some((endpoint, jobs)))
             }
             None => (None, None),

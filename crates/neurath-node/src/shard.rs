@@ -447,6 +447,9 @@ impl Shard {
         match baton {
             Some(Baton::Shard(mut shard)) => {
                 shard.bodies.put(slot, instance);
+                if port.hibernates() && matches!(outcome, Outcome::Pending) {
+                    shard.bodies.hibernate(slot);
+                }
                 shard.kernel.finish(slot, port, outcome);
                 shard.deal_with_effects();
                 Some(shard)
@@ -701,7 +704,7 @@ impl Shard {
                     queue.push(Input::Signal(signal));
                 }
             }
-            Effect::ToNode(node, signal) => self.to_node(node, signal),
+            Effect::ToNode(node, signal) => self.send_abroad(node, signal),
             Effect::Spawn(request) => self.start_wanted(request),
             Effect::ToExternal(pid, signal) => self.answer_external(pid, signal),
             Effect::Ended { slot, pid, reason } => {

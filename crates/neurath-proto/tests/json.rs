@@ -63,7 +63,9 @@ fn every_type_has_its_form() {
     let pid = Pid::new(NodeId(0xc0ffee), Incarnation(1), Serial(42));
     check("Pid", &encode(&pid), json!("42@0000000000c0ffee.1"));
     check("Ref", &encode(&Ref(7)), json!(7));
-    check("ReplyTo<u8>", &encode(&(pid, Ref(7))), json!({"pid": "42@0000000000c0ffee.1", "ref": 7}));
+    for ty in ["ReplyTo<u8>", "SendPort<u8>"] {
+        check(ty, &encode(&(pid, Ref(7))), json!({"pid": "42@0000000000c0ffee.1", "ref": 7}));
+    }
 }
 
 #[test]

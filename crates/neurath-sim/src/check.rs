@@ -313,9 +313,9 @@ impl Checker {
         Ok(())
     }
 
-    /// The association that is open, as this side was told.
-    pub fn open(&self, side: Side) -> Option<Association> {
-        self.sides.get(&side).and_then(|state| state.open)
+    /// The association that is open, as this side was told, and the life that it is with.
+    pub fn open(&self, side: Side) -> Option<(Association, u32)> {
+        self.sides.get(&side).and_then(|state| Some((state.open?, state.peer_life)))
     }
 
     /// Whether senders are to be held.

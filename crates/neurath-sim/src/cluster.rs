@@ -3,7 +3,7 @@
 //! It does what a node's driver does with a session's effects, and tells the checker what it sees. Invariant: events
 //! happen in the order of their times, and those of one time in the order in which they were scheduled.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use neurath_kernel::session::{ConnectionId, Credit, DialId, EndReason, Origin, SendError, Unconfirmed};
 use neurath_kernel::{MembershipConfig, Session, SessionConfig, SessionEffect};
@@ -102,6 +102,8 @@ pub struct Cluster {
     parted: BTreeMap<(usize, usize), u64>,
     dial_fails_percent: u64,
     gossip: Option<MembershipConfig>,
+    /// Associations that are to be ended by the time that a membership has said all.
+    ending: BTreeSet<(Side, Association)>,
     hostile: Option<hostile::Hostile>,
 }
 
@@ -132,6 +134,7 @@ impl Cluster {
             parted: BTreeMap::new(),
             dial_fails_percent: 0,
             gossip: None,
+            ending: BTreeSet::new(),
             hostile: None,
         }
     }

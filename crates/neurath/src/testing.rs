@@ -14,19 +14,21 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use neurath_proto::abi::{MessageHead, PollStatus, SendStatus, StartMode, TakeStatus, spawn_flags, take_flags};
+use neurath_proto::abi::{PollStatus, SendStatus, StartMode, TakeStatus, spawn_flags, take_flags};
 use neurath_proto::cluster::{Answer, NodeDown, NodeInfo, Question};
 use neurath_proto::envelope::Class;
 use neurath_proto::id::{Incarnation, NodeId, Serial};
 use neurath_proto::name::check_process_name;
 use neurath_proto::notice::{Down, Exit, NameAnswer};
 use neurath_proto::reason::{CallError, ExitReason};
-use neurath_proto::schema::Schema;
 use neurath_proto::{Data, Pid, Ref, data};
 
 use crate::entry::Entry;
 use crate::executor::{self, Executor, Root};
 use crate::sys::{Spawned, TypeTag, Wanted};
+use bytes::{mismatch, reason_from, write, write_failure};
+
+mod bytes;
 
 /// Runs a future as a process of a world of its own, with all the processes that it starts, and gives
 /// back what it makes.
@@ -301,9 +303,9 @@ pub(crate) struct Host {
     turns: VecDeque<(Pid, Turn)>,
     timers: BTreeMap<Ref, Timer>,
     names: BTreeMap<String, Pid>,
-    groups: BTreeMap<String, BTreeSet<Pid>>,
     /// Messages to channels that were closed, or of another type.
     refused: u64,
+    groups: BTreeMap<String, BTreeSet<Pid>>,
     exiting: Option<ExitReason>,
     last_reason: Option<ExitReason>,
     /// Dropped outside the host, because futures call it when they drop.
@@ -658,7 +660,7 @@ impl Host {
                 let owner = self.names.get(name).copied();
                 Answer::Name { answer: owner.map_or(NameAnswer::Unknown, NameAnswer::Owner) }
             }
-            Question::Nodes {} => {
+            Question::Nodes => {
                 let own = NodeInfo { node: me.node, incarnation: me.incarnation, name: "test".into() };
                 Answer::Nodes { nodes: vec![own] }
             }
@@ -753,50 +755,6 @@ impl Waiting {
             && message.seq > self.after_seq
             && self.schemas.contains(&message.schema)
     }
-}
-
-fn write(message: &Message, index: u32, buffer: &mut [u8]) -> TakeStatus {
-    let payload_len = message.payload.len();
-    let head = MessageHead {
-        seq: message.seq,
-        reference: message.reference.0,
-        from: message.from,
-        class: message.class as u32,
-        index,
-        payload_len: payload_len as u32,
-        reserved: 0,
-    };
-    buffer[..MessageHead::SIZE].copy_from_slice(&head.to_bytes());
-    match buffer[MessageHead::SIZE..].get_mut(..payload_len) {
-        Some(room) => room.copy_from_slice(&message.payload),
-        None => return TakeStatus::BufferTooSmall,
-    }
-    TakeStatus::Ready
-}
-
-fn write_failure(error: &CallError, buffer: &mut [u8]) -> TakeStatus {
-    let payload = data::encode(error);
-    let head = MessageHead { payload_len: payload.len() as u32, ..MessageHead::default() };
-    buffer[..MessageHead::SIZE].copy_from_slice(&head.to_bytes());
-    buffer[MessageHead::SIZE..][..payload.len()].copy_from_slice(&payload);
-    TakeStatus::Failed
-}
-
-fn name_of(schema: &[u8]) -> String {
-    Schema::decode(schema).map_or_else(|_| "?".into(), |schema| schema.name())
-}
-
-fn mismatch(writer: &[u8], reader: &[u8]) -> CallError {
-    let (writer, reader) = (name_of(writer), name_of(reader));
-    CallError::Mismatch { path: reader.clone(), message: "another type".into(), writer, reader }
-}
-
-fn reason_from(tag: TypeTag, reason: &[u8]) -> ExitReason {
-    if tag.raw() == 0 {
-        return ExitReason::Normal;
-    }
-    let schema = tag.schema();
-    ExitReason::Custom { type_name: name_of(&schema), schema, value: reason.to_vec() }
 }
 
 #[cfg(test)]

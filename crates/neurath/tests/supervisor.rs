@@ -170,6 +170,21 @@ fn rest_for_one_restarts_those_that_were_started_after_it() {
     });
 }
 
+#[test]
+fn children_of_one_group_that_fail_together_are_restarted_together() {
+    run(async {
+        let top = one_for_all::spawn(self_pid());
+        assert_eq!(all_seen(3).await, "+a +b +c");
+        let (a, b) = (pid_of(top, "a").await, pid_of(top, "b").await);
+        // Both have ended before the supervisor hears of the first, and only one restart is allowed.
+        send(a, Order::Fail);
+        send(b, Order::Fail);
+        assert_eq!(all_seen(4).await, "-c +a +b +c");
+        quiet().await;
+        assert_eq!(supervisor::count_children(top).await.unwrap().restarts, 1);
+    });
+}
+
 // ---- restart kinds ----
 
 #[neurath::supervisor]

@@ -4,6 +4,7 @@
 //! exit code of its own.
 
 mod guests;
+mod nodes;
 mod picture;
 mod pingpong;
 mod record;
@@ -28,7 +29,8 @@ use crate::output::{Bar, note, print, print_json};
 #[command(
     after_help = "A counter and an account are kept busy by clients of their first version. Both change to a second \
                   version, and then try a third one, whose converters fail. A server of pings changes at the fifth of \
-                  ten.\n\nExamples:\n  neurath demo\n  neurath demo --seconds 10 --json demo.json"
+                  ten. Then three nodes run as three processes of the system, and one of them is killed in the middle.\n\n\
+                  Examples:\n  neurath demo\n  neurath demo --seconds 10 --json demo.json"
 )]
 pub(crate) struct Arguments {
     /// Write the result as one JSON object to a file, or without FILE to standard output instead of the report
@@ -83,7 +85,12 @@ async fn play(length: Duration) -> Result<Record, Failure> {
     let refused = stage.refused().await;
     stage.stop();
     let (counter, account, pingpong) = played?;
-    Ok(Record::new(&stage, [counter, account], pingpong, refused))
+    let bar = Bar::new("three nodes, of which one is killed");
+    let program = guests.iter().find(|guest| guest.package == guests::CLUSTER);
+    let program = program.ok_or_else(|| Failure::new("the demo's programs lack the one for several nodes"))?;
+    let nodes = nodes::play(&dir.path().join("nodes"), program).await?;
+    drop(bar);
+    Ok(Record::new(&stage, [counter, account], pingpong, refused, nodes))
 }
 
 /// Whether a file can be written; one that is there keeps what it has.

@@ -3,10 +3,12 @@
 pub(crate) mod api;
 pub(crate) mod build;
 pub(crate) mod call;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod deaths;
 pub(crate) mod demo;
+pub(crate) mod groups;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod install;
@@ -14,6 +16,7 @@ pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod modules;
 pub(crate) mod node;
+pub(crate) mod nodes;
 pub(crate) mod ps;
 pub(crate) mod refusals;
 pub(crate) mod run;
@@ -22,6 +25,7 @@ pub(crate) mod spawn;
 pub(crate) mod stop;
 pub(crate) mod top;
 pub(crate) mod trace;
+pub(crate) mod unconfirmed;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 pub(crate) mod upgrades;
@@ -63,6 +67,10 @@ async fn dispatch(Arguments { place, command }: Arguments) -> Result<(), Failure
         Command::Logs(arguments) => logs::run(arguments, &place).await,
         Command::Refusals(arguments) => refusals::run(arguments, &place).await,
         Command::Deaths(arguments) => deaths::run(arguments, &place).await,
+        Command::Cluster(arguments) => cluster::run(arguments, &place).await,
+        Command::Nodes(arguments) => nodes::run(arguments, &place).await,
+        Command::Groups(arguments) => groups::run(arguments, &place).await,
+        Command::Unconfirmed(arguments) => unconfirmed::run(arguments, &place).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Api(arguments) => api::run(arguments, &place),
         Command::Completions(arguments) => completions::run(arguments),

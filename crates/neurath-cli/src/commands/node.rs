@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use neurath_node::api::ControlServer;
-use neurath_node::{Node, NodeConfig};
+use neurath_node::{ClusterConfig, Node, NodeConfig, NodeId, Transport};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::config::settings;
@@ -14,6 +15,9 @@ use crate::log::{self, Format, Level};
 use crate::output::{bold, note, print};
 use crate::place::Place;
 use crate::show;
+
+/// How long a node that leaves goes on, so that the others hear of it.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Start a node and stay with it
 #[derive(Args, Debug)]
@@ -30,6 +34,27 @@ pub(crate) struct Arguments {
     /// Scheduler threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     shards: Option<u32>,
+    /// Speak to other nodes, and be reached at this address, like `10.0.0.1:7700`
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where others reach it, if that is another address than it listens at
+    #[arg(long, value_name = "ADDRESS", requires = "listen")]
+    advertise: Option<String>,
+    /// What it is to be called; a node that has joined keeps its name
+    #[arg(long, requires = "listen")]
+    name: Option<String>,
+    /// Join a cluster first, with what `neurath cluster invite` printed there
+    #[arg(long, value_name = "TOKEN", requires = "listen")]
+    join: Option<String>,
+    /// Without certificates and without encryption, for benchmarks on this machine only
+    #[arg(long, requires = "listen", conflicts_with = "join")]
+    insecure_plain_tcp_on_loopback: bool,
+    /// A node to begin with when there are no certificates: `NODE@ADDRESS`
+    #[arg(long, value_name = "NODE@ADDRESS", requires = "insecure_plain_tcp_on_loopback")]
+    insecure_peer: Vec<String>,
+    /// For how many milliseconds an association outlives its connection [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    grace_ms: Option<u64>,
     /// How it tells what happens, on standard error [default: text]
     #[arg(long, value_enum)]
     log_format: Option<Format>,
@@ -44,15 +69,21 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
     let mut settings = settings(&place.dir()?, arguments.config.as_deref())?;
     settings.node.shards = arguments.shards.unwrap_or(settings.node.shards);
+    if let Some(ms) = arguments.grace_ms {
+        settings.node.set_grace(Duration::from_millis(ms));
+    }
+    settings.node.cluster = cluster(&arguments)?;
     settings.log.format = arguments.log_format.map_or(settings.log.format, Into::into);
     settings.log.processes = arguments.log_processes.map_or(settings.log.processes, Into::into);
     log::of_node(&mut settings.log, arguments.log_level)?;
     let stop = stop_signal()?;
     let (node, control) = start(settings.node)?;
     log::processes(&node, settings.log.processes)?;
+    let place =
+        node.address().zip(node.name()).map(|(at, name)| format!("  cluster {name} at {at}\n")).unwrap_or_default();
     let metrics = control.metrics().map(|at| format!("  metrics http://{at}/metrics\n")).unwrap_or_default();
     print(format!(
-        "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\n{metrics}ready; Ctrl-C stops it",
+        "{} {}, node {}, life {}, {}\n  data    {}\n  socket  {}\n{place}{metrics}ready; Ctrl-C stops it",
         bold().apply_to("neurath"),
         env!("CARGO_PKG_VERSION"),
         node.id(),
@@ -63,8 +94,36 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     ));
     let served = control.serve(stop).await;
     note("stopping");
+    leave(&node).await;
     node.stop();
     served.map_err(|error| Failure::new(format!("the control socket failed: {error}")))
+}
+
+/// How the node speaks to others, if it does.
+fn cluster(arguments: &Arguments) -> Result<Option<ClusterConfig>, Failure> {
+    let Some(address) = &arguments.listen else { return Ok(None) };
+    let plain = arguments.insecure_plain_tcp_on_loopback;
+    let transport = if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
+    let mut cluster = ClusterConfig::new(transport);
+    cluster.advertise = arguments.advertise.clone();
+    cluster.name = arguments.name.clone();
+    cluster.invitation = arguments.join.clone();
+    for peer in &arguments.insecure_peer {
+        let parts = peer.split_once('@').and_then(|(id, at)| Some((u64::from_str_radix(id, 16).ok()?, at)));
+        let (id, at) = parts.ok_or_else(|| {
+            Failure::new(format!("`{peer}` is no peer")).help("one looks like `00c3f2e1a5b4d697@127.0.0.1:7700`")
+        })?;
+        cluster.peers.push((NodeId(id), String::new(), at.to_owned()));
+    }
+    Ok(Some(cluster))
+}
+
+/// Tells the other nodes, and gives what is said a moment to get to them.
+async fn leave(node: &Node) {
+    if node.address().is_some() {
+        node.leave();
+        tokio::time::sleep(FAREWELL).await;
+    }
 }
 
 /// A node, with its control socket.

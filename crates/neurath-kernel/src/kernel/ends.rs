@@ -26,7 +26,7 @@ impl Kernel {
         self.by_serial.remove(&pid.serial);
         let Process { links, watchers, watching, names, groups, waiters, port, upgrade, deferred, .. } = *process;
         for (registrar, name) in names {
-            self.to_registrar(registrar, Signal::NameGone { name, pid });
+            self.tell_registrar(registrar, Signal::NameGone { name, pid });
         }
         for group in groups {
             self.registrar(Signal::Leave { group, pid, reference: Ref::NONE });

@@ -25,7 +25,7 @@ impl Kernel {
     }
 
     /// Something for the registrar of some node.
-    pub(super) fn to_registrar(&mut self, node: NodeId, signal: Signal) {
+    pub(super) fn tell_registrar(&mut self, node: NodeId, signal: Signal) {
         if node == self.place.node {
             self.registrar(signal);
         } else {

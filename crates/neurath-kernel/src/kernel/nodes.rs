@@ -154,13 +154,16 @@ impl Kernel {
             }
             Question::Register { node, name, pid: owner } => {
                 let request = NameRequest::Register(owner);
-                self.to_registrar(node, Signal::Name { request, name, from: pid, reference });
+                self.tell_registrar(node, Signal::Name { request, name, from: pid, reference });
             }
             Question::Unregister { node, name } => {
-                self.to_registrar(node, Signal::Name { request: NameRequest::Unregister, name, from: pid, reference });
+                self.tell_registrar(
+                    node,
+                    Signal::Name { request: NameRequest::Unregister, name, from: pid, reference },
+                );
             }
             Question::Whereis { node, name } => {
-                self.to_registrar(node, Signal::Name { request: NameRequest::Whereis, name, from: pid, reference });
+                self.tell_registrar(node, Signal::Name { request: NameRequest::Whereis, name, from: pid, reference });
             }
             Question::Ping { node } => self.route(Signal::Ping { to: node_itself(node), from: pid, reference }),
             Question::Nodes => {

@@ -195,7 +195,7 @@ impl Kernel {
             }
             Signal::Settle { to, from } => self.route(Signal::Drained { to: from, target: to }),
             Signal::Named { to, name, registrar, from, reference } => {
-                self.to_registrar(registrar, Signal::NameGone { name, pid: to });
+                self.tell_registrar(registrar, Signal::NameGone { name, pid: to });
                 self.answer_name(from, reference, NameAnswer::NoProcess);
             }
             // Its parent has ended meanwhile, and would have told it so.

@@ -348,6 +348,21 @@ fn of_a_peer_only_the_peer_says_who_it_is_and_others_can_make_it_suspect_only() 
 }
 
 #[test]
+fn a_suspect_hears_of_it_with_whatever_it_is_sent() {
+    let mut cluster = Cluster::new(3);
+    cluster.run(2_000);
+    let now = cluster.now;
+    let lie = packet(identity(2, 1, 0), identity(1, 1, 0), vec![foca::Member::down(identity(3, 1, 0))]);
+    cluster.at(1).received(now, NodeId(2), &lie).expect("it is a packet");
+    // News is passed on so often and no more; the suspect is told all the same.
+    let gossip = packet(identity(1, 1, 0), identity(3, 1, 0), vec![]);
+    let told = cluster.at(1).tell_suspect(NodeId(3), gossip.clone());
+    let news = Packet::decode(&told, 8192).expect("it is a packet").news.expect("it has a place for news");
+    assert_eq!(news, [foca::Member::new(identity(3, 1, 0), 0, State::Suspect)]);
+    assert_eq!(cluster.at(1).tell_suspect(NodeId(2), gossip.clone()), gossip);
+}
+
+#[test]
 fn members_that_are_made_up_are_bounded() {
     let mut cluster = Cluster::new(2);
     cluster.run(2_000);

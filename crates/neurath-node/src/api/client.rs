@@ -213,6 +213,26 @@ impl Client {
         self.get("/v1/deaths").await
     }
 
+    /// `GET /v1/nodes`.
+    pub async fn nodes(&self) -> Result<NodesView, ClientError> {
+        self.get("/v1/nodes").await
+    }
+
+    /// `GET /v1/unconfirmed`.
+    pub async fn unconfirmed(&self) -> Result<UnconfirmedView, ClientError> {
+        self.get("/v1/unconfirmed").await
+    }
+
+    /// `GET /v1/groups`.
+    pub async fn groups(&self) -> Result<GroupsView, ClientError> {
+        self.get("/v1/groups").await
+    }
+
+    /// `POST /v1/cluster/invitations`.
+    pub async fn invite(&self, request: &InviteRequest) -> Result<InvitationView, ClientError> {
+        self.json(Method::POST, "/v1/cluster/invitations", request).await
+    }
+
     // ---- HTTP ----
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -21,10 +21,10 @@ use super::PROCESSES_DEFAULT;
 use super::error::ApiError;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
-    AnswerView, CallRequest, DeathsView, ModuleInfoView, ModuleView, ModulesView, NodeView, PidView, ProcessInfoView,
-    ProcessView, ProcessesView, RefusalView, RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView,
-    SpawnRequest, StoppingView, TraceRequest, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView,
-    UpgradesView, takes,
+    AnswerView, CallRequest, DeathsView, GroupView, GroupsView, InvitationView, InviteRequest, ModuleInfoView,
+    ModuleView, ModulesView, NodeView, NodesView, PidView, ProcessInfoView, ProcessView, ProcessesView, RefusalView,
+    RefusalsView, RemovedView, RunRequest, SendRequest, ShardsView, SpawnRequest, StoppingView, TraceRequest,
+    UnconfirmedView, UpgradeCountsView, UpgradeLine, UpgradeRequest, UpgradeView, UpgradesView, takes,
 };
 use crate::shared::now_ms;
 use crate::{InstallOptions, Node, NodeError, ProcessDetails, UpgradeOptions};
@@ -56,6 +56,10 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/refusals", get(list_refusals))
         .route("/v1/deaths", get(list_deaths))
+        .route("/v1/nodes", get(list_nodes))
+        .route("/v1/unconfirmed", get(list_unconfirmed))
+        .route("/v1/groups", get(list_groups))
+        .route("/v1/cluster/invitations", post(invite))
         .route("/v1/shards", get(show_shards))
         .route("/v1/trace", post(trace))
         .route("/metrics", get(metrics))
@@ -95,6 +99,30 @@ async fn show_shards(State(Api { node, .. }): State<Api>) -> Json<ShardsView> {
 
 async fn metrics(State(Api { node, .. }): State<Api>) -> Response {
     super::metrics::answer(&node).await
+}
+
+// ---- other nodes ----
+
+async fn list_nodes(State(Api { node, .. }): State<Api>) -> Json<NodesView> {
+    Json(NodesView { nodes: node.nodes().await.into_iter().map(Into::into).collect() })
+}
+
+async fn list_unconfirmed(State(Api { node, .. }): State<Api>) -> Json<UnconfirmedView> {
+    let (count, latest) = node.unconfirmed();
+    Json(UnconfirmedView { count, latest: latest.into_iter().map(Into::into).collect() })
+}
+
+async fn list_groups(State(Api { node, .. }): State<Api>) -> Json<GroupsView> {
+    let groups = node
+        .groups()
+        .await
+        .into_iter()
+        .map(|(name, members)| GroupView { name, members: members.iter().map(ToString::to_string).collect() });
+    Json(GroupsView { groups: groups.collect() })
+}
+
+async fn invite(State(Api { node, .. }): State<Api>, ABody(request): ABody<InviteRequest>) -> Answer<InvitationView> {
+    Ok(Json(InvitationView { token: node.invite(Duration::from_millis(request.valid_ms))? }))
 }
 
 async fn stop(State(Api { stopping, .. }): State<Api>) -> Json<StoppingView> {

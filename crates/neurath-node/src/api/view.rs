@@ -13,11 +13,16 @@ use neurath_proto::{Pid, Ref};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod nodes;
 mod watching;
 
 use super::examples::examples;
 pub use crate::shard::LEFT_BEHIND;
 use crate::{Death, LogLine, ModuleInfo, ProcessDetails, UpgradeEvent, UpgradeReport};
+pub use nodes::{
+    GroupView, GroupsView, InvitationView, InviteRequest, NodeStandingView, NodesView, UnconfirmedMessageView,
+    UnconfirmedView,
+};
 pub use watching::{EventView, ShardView, ShardsView, TraceLine, TraceRequest, TracingView};
 
 /// A node.

@@ -2,14 +2,18 @@
 //!
 //! It refuses to decide that a node is down: it asks for the end of an association, and only that end is told to processes.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use neurath_kernel::NodeMessage;
-use neurath_kernel::membership::{Member, MemberInfo, Membership, MembershipEffect};
+use neurath_kernel::membership::{Member, MemberInfo, Membership, MembershipEffect, PacketError};
 
 use neurath_proto::{Incarnation, NodeId};
 
 use super::Cluster;
+
+/// How often those whose addresses are known are asked while nobody answers.
+const ASK_NS: u64 = 2_000_000_000;
 
 /// What membership wants of the node.
 pub(crate) enum Wish {
@@ -25,6 +29,11 @@ pub(crate) enum Wish {
 pub(crate) struct Gossip {
     cluster: Arc<Cluster>,
     membership: Membership,
+    /// Nodes with which there are associations.
+    up: BTreeSet<NodeId>,
+    /// If nobody answers by then, those whose addresses are known are asked again.
+    ask_at: u64,
+    wishes: VecDeque<Wish>,
 }
 
 impl Gossip {
@@ -37,33 +46,52 @@ impl Gossip {
             address: cluster.address().unwrap_or_default().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let mut membership = Membership::new(own, cluster.membership, seed);
-        for (node, _) in cluster.known() {
-            membership.announce(now, node);
-        }
-        Box::new(Self { cluster, membership })
+        let membership = Membership::new(own, cluster.membership, seed);
+        let mut gossip = Self { cluster, membership, up: BTreeSet::new(), ask_at: now, wishes: VecDeque::new() };
+        gossip.ask(now);
+        Box::new(gossip)
     }
 
     /// There is an association with a node.
     pub(crate) fn up(&mut self, now: u64, node: NodeId, incarnation: Incarnation) {
+        self.up.insert(node);
         self.membership.association_up(now, node, incarnation);
     }
 
     /// It has ended.
     pub(crate) fn down(&mut self, now: u64, node: NodeId) {
-        self.membership.association_ended(now, node);
+        if self.up.remove(&node) {
+            self.membership.association_ended(now, node);
+        }
     }
 
     /// A packet has come.
     pub(crate) fn received(&mut self, now: u64, from: NodeId, packet: &[u8]) {
         if let Err(error) = self.membership.received(now, from, packet) {
             tracing::warn!(%from, %error, "a packet of membership was refused");
+            if !matches!(error, PacketError::NoAssociation | PacketError::TooManyMembers) {
+                self.wishes.push_back(Wish::End(from));
+            }
         }
     }
 
     /// Moves the clock.
     pub(crate) fn advance(&mut self, now: u64) {
         self.membership.advance(now);
+        self.ask(now);
+    }
+
+    /// Asks everyone whose address is known, while nobody answers.
+    fn ask(&mut self, now: u64) {
+        if now < self.ask_at {
+            return;
+        }
+        self.ask_at = now.saturating_add(ASK_NS);
+        if !self.membership.members().any(|member| member.state.is_active()) {
+            for (node, _) in self.cluster.known() {
+                self.membership.announce(now, node);
+            }
+        }
     }
 
     /// This node leaves: others need not wait for it.
@@ -73,7 +101,7 @@ impl Gossip {
 
     /// When something is due next.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.membership.next_deadline()
+        [self.membership.next_deadline(), Some(self.ask_at)].into_iter().flatten().min()
     }
 
     /// This node and the others that are known.
@@ -83,6 +111,9 @@ impl Gossip {
 
     /// The next thing that is wanted.
     pub(crate) fn next_wish(&mut self) -> Option<Wish> {
+        if let Some(wish) = self.wishes.pop_front() {
+            return Some(wish);
+        }
         loop {
             match self.membership.poll_effect()? {
                 MembershipEffect::Send { to, bytes } => {

@@ -34,8 +34,6 @@ pub struct ClusterConfig {
     pub peers: Vec<(neurath_proto::NodeId, String, String)>,
     /// An invitation to a cluster that it is to join first.
     pub invitation: Option<String>,
-    /// Times and limits of sessions.
-    pub session: SessionConfig,
     /// Times and limits of membership.
     pub membership: MembershipConfig,
     /// Limits of the transport.
@@ -73,21 +71,9 @@ impl ClusterConfig {
             name: None,
             peers: Vec::new(),
             invitation: None,
-            session: SessionConfig::default(),
             membership: MembershipConfig::default(),
             limits: Limits::default(),
         }
-    }
-
-    /// With another grace time, for sessions and membership both, and pings that fit to it.
-    pub fn with_grace(mut self, grace: Duration) -> Self {
-        let grace_ns = grace.as_nanos() as u64;
-        self.session.grace_ns = grace_ns;
-        self.session.ping_after_ns = self.session.ping_after_ns.min(grace_ns / 3);
-        self.session.silence_max_ns = self.session.silence_max_ns.min(grace_ns);
-        self.session.backoff_max_ns = self.session.backoff_max_ns.min(grace_ns / 4);
-        self.membership.suspect_to_down_ns = self.membership.suspect_to_down_ns.max(grace_ns);
-        self
     }
 }
 
@@ -169,6 +155,7 @@ pub(crate) fn start(
     data: &Path,
     seed: &[u8; 32],
     config: &ClusterConfig,
+    session: SessionConfig,
 ) -> Result<(Cluster, Box<dyn Endpoint>, mpsc::Receiver<Job>), SetupError> {
     let key = NodeKey::from_seed(seed);
     let folder = credentials_folder(data);
@@ -213,8 +200,12 @@ pub(crate) fn start(
     let cluster = Cluster {
         node: key.node_id(),
         name,
-        session: config.session,
-        membership: config.membership,
+        session,
+        // No association ends for a suspicion before its grace time is over.
+        membership: MembershipConfig {
+            suspect_to_down_ns: config.membership.suspect_to_down_ns.max(session.grace_ns),
+            ..config.membership
+        },
         handle,
         address,
         authority,

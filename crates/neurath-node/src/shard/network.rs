@@ -67,7 +67,7 @@ impl Network {
 
 impl Shard {
     /// A signal for another node goes to the shard that has the session with it.
-    pub(super) fn to_node(&mut self, node: NodeId, signal: Signal) {
+    pub(super) fn send_abroad(&mut self, node: NodeId, signal: Signal) {
         let Some(network) = &mut self.network else {
             let why = "this node is in no cluster";
             self.kernel.unsent(signal, why);
@@ -129,14 +129,14 @@ impl Shard {
         }
         while let Some(wish) = self.network.as_mut().and_then(|n| n.gossip.as_mut()).and_then(|g| g.next_wish()) {
             match wish {
-                Wish::Post(node, message) => self.to_owner(node, Input::Post { node, message }),
-                Wish::End(node) => self.to_owner(node, Input::EndAssociation(node)),
+                Wish::Post(node, message) => self.give_owner(node, Input::Post { node, message }),
+                Wish::End(node) => self.give_owner(node, Input::EndAssociation(node)),
                 Wish::Named(node, name) => self.tell_all(NodeNews::Named(node, name)),
             }
         }
     }
 
-    fn to_owner(&mut self, node: NodeId, input: Input) {
+    fn give_owner(&mut self, node: NodeId, input: Input) {
         let owner = Cluster::owner(node, self.outgoing.len());
         if owner == self.index as usize { self.peer_input(input) } else { self.outgoing[owner].push(input) }
     }
@@ -273,6 +273,6 @@ impl Shard {
 
     /// The node that is asked whether it is there, as a question of someone outside.
     pub(super) fn ping(&mut self, node: NodeId, from: Pid, reference: neurath_proto::Ref) {
-        self.to_node(node, Signal::Ping { to: neurath_kernel::node_itself(node), from, reference });
+        self.send_abroad(node, Signal::Ping { to: neurath_kernel::node_itself(node), from, reference });
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! [`Node`]: neurath_node::Node
 
+mod cluster;
 mod code;
 mod common;
 mod hibernation;

@@ -87,6 +87,9 @@ impl Examples<'_> {
                 value
             }
             Type::Opaque(Opaque::Pid) => Pid::default().to_string().into(),
+            Type::Opaque(Opaque::SendPort(_)) => {
+                serde_json::json!({ "pid": Pid::default().to_string(), "ref": 0 })
+            }
             Type::Opaque(_) => Value::Null,
         }
     }

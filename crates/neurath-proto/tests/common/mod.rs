@@ -219,6 +219,7 @@ impl<'t> Parser<'t> {
             "Pid" => Type::Opaque(Opaque::Pid),
             "Ref" => Type::Opaque(Opaque::Ref),
             "ReplyTo" => Type::Opaque(Opaque::ReplyTo(argument())),
+            "SendPort" => Type::Opaque(Opaque::SendPort(argument())),
             other => match self.names.iter().position(|known| *known == other) {
                 Some(index) => Type::Named(index as u32),
                 None => panic!("no type `{other}`"),
@@ -295,7 +296,8 @@ fn random_type(random: &mut Random, defs: usize, depth: usize) -> Type {
         2 => Type::Map(inner(random), inner(random)),
         3 => Type::Tuple((0..1 + random.below(3)).map(|_| *inner(random)).collect()),
         4 => Type::Array(inner(random), random.below(4) as u32),
-        5 => Type::Opaque(Opaque::ReplyTo(inner(random))),
+        5 if random.below(2) == 0 => Type::Opaque(Opaque::ReplyTo(inner(random))),
+        5 => Type::Opaque(Opaque::SendPort(inner(random))),
         _ => Type::Named(random.below(defs) as u32),
     }
 }
@@ -414,7 +416,7 @@ fn put_value(random: &mut Random, schema: &Schema, ty: &Type, out: &mut Vec<u8>,
         },
         Type::Opaque(Opaque::Pid) => out.extend(encode(&random.pid())),
         Type::Opaque(Opaque::Ref) => out.extend(encode(&Ref(number))),
-        Type::Opaque(Opaque::ReplyTo(_)) => out.extend(encode(&(random.pid(), Ref(number)))),
+        Type::Opaque(Opaque::ReplyTo(_) | Opaque::SendPort(_)) => out.extend(encode(&(random.pid(), Ref(number)))),
         Type::Opaque(_) => return None,
     }
     Some(())

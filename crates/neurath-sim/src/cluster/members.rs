@@ -110,6 +110,12 @@ impl Cluster {
         {
             self.membership_effect(node, life, effect)?;
         }
+        // Who is down for membership is down for the session, and so for monitors and links, at once.
+        while let Some((side, association)) = self.ending.pop_first() {
+            if self.checker.open(side).is_some_and(|(open, _)| open == association) {
+                return Err(format!("{side:?}: the peer is down, and {association:?} with it is open"));
+            }
+        }
         let Some(driven) = &mut self.nodes[node].membership else { return Ok(()) };
         if let Some(deadline) = driven.membership.next_deadline()
             && driven.wake.is_none_or(|wake| deadline < wake)
@@ -154,8 +160,14 @@ impl Cluster {
                 // Who was made up, and what is said of a hostile node, is not followed.
                 let Some(peer) = peer.filter(|peer| !self.is_hostile(*peer)) else { return Ok(()) };
                 let side = Side { node, life, peer };
-                let is_open = self.checker.open(side).is_some();
-                self.roster.said(self.now, side, is_open, &effect)
+                let open = self.checker.open(side);
+                self.roster.said(self.now, side, open.is_some(), &effect)?;
+                if let (MembershipEffect::Down { member, .. }, Some((association, life))) = (&effect, open)
+                    && member.incarnation.0 == life
+                {
+                    self.ending.insert((side, association));
+                }
+                Ok(())
             }
         }
     }

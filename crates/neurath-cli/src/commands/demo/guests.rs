@@ -6,11 +6,15 @@ use neurath_node::manifest_of;
 
 use crate::failure::Failure;
 
+/// What several nodes run.
+pub(super) const CLUSTER: &str = "cluster";
+
 /// The modules that are played with, and their versions.
-const NEEDED: [(&str, &[&str]); 3] = [
+const NEEDED: [(&str, &[&str]); 4] = [
     ("counter", &["1.0.0", "2.0.0", "3.0.0"]),
     ("account", &["1.0.0", "2.0.0", "3.0.0"]),
     ("pingpong", &["1.0.0", "2.0.0"]),
+    (CLUSTER, &["1.0.0"]),
 ];
 
 /// The crate of this program, two directories down in the checkout that it was built from.
@@ -18,6 +22,7 @@ const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A module's bytes.
 pub(super) struct Guest {
+    pub(super) package: String,
     pub(super) wasm: Vec<u8>,
     pub(super) file: PathBuf,
 }
@@ -31,7 +36,8 @@ pub(super) fn find() -> Result<Vec<Guest>, Failure> {
         let wasm = std::fs::read(&file).map_err(|error| missing(&format!("{}: {error}", file.display())))?;
         // Whatever else lies there, such as a module that tests want to see refused, is not ours.
         if let Ok(manifest) = manifest_of(&wasm) {
-            there.push((manifest.package, manifest.version, Guest { wasm, file }));
+            let package = manifest.package.clone();
+            there.push((manifest.package, manifest.version, Guest { package, wasm, file }));
         }
     }
     let mut found = Vec::new();

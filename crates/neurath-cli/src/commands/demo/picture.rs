@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use console::Style;
 
+use super::nodes::Nodes;
 use super::record::{Count, Outcome, Pause, Record, Sample, Upgrade};
 use crate::output::{bold, clean, dim, green, red, yellow};
 use crate::show;
@@ -22,6 +23,7 @@ pub(super) fn of(record: &Record) -> String {
     let mut parts = vec![title(record), timeline(record), pauses(record)];
     parts.extend(reasons(record));
     parts.push(counts(record));
+    parts.push(nodes(&record.nodes));
     parts.push(verdict(record));
     parts.join("\n\n")
 }
@@ -198,6 +200,24 @@ fn counts(record: &Record) -> String {
         false => "another counter is not reset as it should be",
     };
     format!("{}\n\npingpong  {game}\ncounter   {reset}", table.render())
+}
+
+/// The node that was killed, and what the others saw of it.
+fn nodes(nodes: &Nodes) -> String {
+    let Nodes { nodes: names, killed, sent, arrived, back_after_ms, life, .. } = nodes;
+    let mut lines = vec![format!(
+        "{} {}, killed with SIGKILL while {} messages went between the others, {} of which arrived",
+        bold().apply_to(format!("{} nodes:", names.len())),
+        killed,
+        grouped(*sent),
+        grouped(*arrived),
+    )];
+    for noticed in &nodes.noticed {
+        lines.push(format!("  {} ms  {} was told: {}", noticed.after_ms, noticed.node, noticed.what));
+    }
+    lines
+        .push(format!("  started again, {killed} was connected with all after {back_after_ms} ms, in its life {life}"));
+    lines.join("\n")
 }
 
 fn verdict(record: &Record) -> String {

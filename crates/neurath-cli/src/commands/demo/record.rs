@@ -8,6 +8,7 @@ use std::time::Duration;
 use neurath_node::UpgradeEvent;
 use serde::{Deserialize, Serialize};
 
+use super::nodes::Nodes;
 use super::stage::Stage;
 use super::subject::Seen;
 
@@ -36,6 +37,8 @@ pub(super) struct Record {
     /// In the order of time.
     pub(super) upgrades: Vec<Upgrade>,
     pub(super) subjects: BTreeMap<&'static str, Count>,
+    /// Three nodes, of which one was killed.
+    pub(super) nodes: Nodes,
     #[serde(skip)]
     pub(super) samples: BTreeMap<&'static str, Vec<Sample>>,
 }
@@ -139,7 +142,7 @@ pub(super) struct Sample {
 }
 
 impl Record {
-    pub(super) fn new(stage: &Stage, courses: [Course; 2], game: Game, refused: u64) -> Self {
+    pub(super) fn new(stage: &Stage, courses: [Course; 2], game: Game, refused: u64, nodes: Nodes) -> Self {
         let (mut subjects, mut samples) = (BTreeMap::new(), BTreeMap::new());
         let mut upgrades = vec![game.upgrade];
         let mut reset_works = true;
@@ -165,6 +168,7 @@ impl Record {
             sum_expected: counter.sum_expected,
             sum_found: counter.sum_found,
             version_at_end: counter.version_at_end.clone(),
+            nodes,
             reset_works,
             pingpong,
             upgrades,
@@ -209,6 +213,7 @@ impl Record {
         if (*pings, *pongs) != (10, 10) || *versions != [1, 1, 1, 1, 2, 2, 2, 2, 2, 2] {
             wrong.push(format!("pingpong: {pings} pings, {pongs} pongs, answered by versions {versions:?}"));
         }
+        wrong.extend(self.nodes.wrong());
         wrong
     }
 }
