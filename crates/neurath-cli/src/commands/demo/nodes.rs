@@ -79,6 +79,29 @@ impl Nodes {
     }
 }
 
+#[cfg(test)]
+impl Nodes {
+    /// A run in which all went well.
+    pub(super) fn example() -> Self {
+        let noticed = |node: &str, what: &str| Noticed { node: node.into(), what: what.into(), after_ms: 1500 };
+        Self {
+            nodes: ["alpha", "beta", "gamma"].map(String::from).into(),
+            grace_ms: GRACE_MS,
+            killed: "beta".into(),
+            noticed: ["alpha", "gamma"]
+                .into_iter()
+                .flat_map(|node| [noticed(node, "down its node is disconnected"), noticed(node, "node down over")])
+                .collect(),
+            sent: 10,
+            arrived: 10,
+            reordered: 0,
+            duplicated: 0,
+            back_after_ms: 100,
+            life: 2,
+        }
+    }
+}
+
 /// A node, which ends with this.
 struct Running {
     name: &'static str,

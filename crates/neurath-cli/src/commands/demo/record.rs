@@ -388,6 +388,7 @@ mod tests {
             pingpong: Pingpong { pings: 10, pongs: 10, versions: vec![1, 1, 1, 1, 2, 2, 2, 2, 2, 2] },
             upgrades: vec![upgrade("counter", Outcome::Committed)],
             subjects: BTreeMap::from([("counter", count())]),
+            nodes: Nodes::example(),
             samples: BTreeMap::new(),
         }
     }
