@@ -88,6 +88,8 @@ struct Peer {
     /// Counts associations that ended, so that what a shard says in one does not get into the next.
     epoch: u64,
     dirty: bool,
+    /// It broke the protocol: nothing more is taken from it in this association.
+    broken: bool,
 }
 
 struct Link {
@@ -335,6 +337,7 @@ impl Peers {
             begun: Vec::new(),
             epoch: 0,
             dirty: false,
+            broken: false,
         })
     }
 
@@ -438,7 +441,10 @@ impl Peer {
             }
             SessionEffect::Up { incarnation, .. } => out.news.push_back(News::Up(node, incarnation)),
             SessionEffect::Deliver { bytes, credit } => {
-                if let Err(why) = self.deliver(&bytes, out) {
+                if !self.broken
+                    && let Err(why) = self.deliver(&bytes, out)
+                {
+                    self.broken = true;
                     tracing::warn!(%node, why, "a node broke the protocol; the association with it is ended");
                     self.session.end(now);
                 }
@@ -449,8 +455,13 @@ impl Peer {
                 self.declared.clear();
                 self.known.clear();
                 self.begun.clear();
+                self.broken = false;
                 let why = describe(reason, out.cluster.failure(node));
-                tracing::info!(%node, why, unconfirmed = unconfirmed.len(), "an association has ended");
+                if let EndReason::Violation(_) = reason {
+                    tracing::warn!(%node, why, "a node broke the protocol; the association with it has ended");
+                } else {
+                    tracing::info!(%node, why, unconfirmed = unconfirmed.len(), "an association has ended");
+                }
                 for lost in &unconfirmed {
                     let Some(signal) = decode_own(&lost.bytes, out.types) else { continue };
                     if let Signal::Message(envelope) = &signal {
