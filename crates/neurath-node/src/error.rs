@@ -159,7 +159,9 @@ pub enum NodeError {
         name: String,
     },
     /// The pid is of a node that nobody knows.
-    #[error("process {process} would be on node {node}, which this node does not know; `neurath nodes` lists those that it does")]
+    #[error(
+        "process {process} would be on node {node}, which this node does not know; `neurath nodes` lists those that it does"
+    )]
     UnknownNode {
         /// As it was asked for.
         process: String,

@@ -265,10 +265,10 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                 }
             }
             Some(Event::Control { operator, .. }) => {
-                tracing::warn!(
-                    operator,
-                    "an operator has connected; this release serves operators on the node's socket only"
-                );
+                if tell() {
+                    let why = "this release serves operators on the node's socket only";
+                    tracing::warn!(operator, why, "an operator was refused");
+                }
             }
             Some(Event::Refused { from, error }) => {
                 if tell() {
