@@ -1,9 +1,11 @@
 //! What people type about clusters, right and wrong: errors name the thing, the cause and the next step.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Outcome, neurath};
 use crate::world::{ALPHA, BETA, Cluster, GAMMA, Member, eventually};
@@ -15,6 +17,19 @@ fn node(data: &Path, arguments: &[&str]) -> Outcome {
 
 fn init(data: &Path) -> Outcome {
     Outcome::of(neurath().args(["cluster", "init", "--node", "alpha", "--data"]).arg(data))
+}
+
+/// An invitation that nobody can use any more; the command makes none.
+fn expired(member: &Member) -> String {
+    let mut socket = UnixStream::connect(member.data.join("control.sock")).unwrap();
+    let body = r#"{"valid_ms":0}"#;
+    let length = body.len();
+    let head = "POST /v1/cluster/invitations HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length:";
+    write!(socket, "{head} {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str::<Value>(body).unwrap()["token"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -94,6 +109,7 @@ fn who_may_not_join_is_told_why_and_what_to_do() {
     member.run(["cluster", "invite"]).fails(1, &["does not hold the cluster's authority", "cluster init"]);
     drop(member);
     join(&beta, "beta", &invite()).fails(1, &["belongs to the cluster `neurath` already", "without `--join`"]);
+    join(&new, "gamma", &expired(&alpha)).fails(1, &["has expired", "cluster invite"]);
     let short = alpha.command(["cluster", "invite", "--minutes", "0"]).output().unwrap();
     assert_eq!(short.status.code(), Some(2));
     let late = invite();
