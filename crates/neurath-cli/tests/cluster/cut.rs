@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{ALPHA, BETA, Cluster, GAMMA, Stream, eventually};
+use crate::world::{ALPHA, BETA, Cluster, GAMMA, Member, Stream, eventually};
 
 /// An address of this machine at which nobody listens.
 fn free_address() -> String {
@@ -21,6 +21,8 @@ fn streams_survive(mode: Mode, seed: u64) {
     let echo = cluster.echo(ALPHA, &agents[ALPHA], BETA);
     let pairs = [(ALPHA, BETA), (BETA, ALPHA), (BETA, GAMMA), (GAMMA, ALPHA)];
     let streams = pairs.map(|(from, to)| Stream::start(&cluster, from, to));
+    let open = || -> Vec<usize> { cluster.members.iter().map(Member::descriptors).collect() };
+    let before = open();
     proxies.iter().for_each(|proxy| proxy.set(mode));
     for _ in 0..5 {
         for stream in &streams {
@@ -35,6 +37,9 @@ fn streams_survive(mode: Mode, seed: u64) {
     });
     proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
     streams.iter().for_each(|stream| stream.arrives_whole(&cluster));
+    eventually(&format!("{before:?} descriptors again, not {:?}", open()), || {
+        open().iter().zip(&before).all(|(now, before)| *now <= before + 4).then_some(())
+    });
     for (node, agent) in agents.iter().enumerate() {
         let events = cluster.members[node].events(agent);
         assert!(events.iter().all(|event| event.starts_with("node up")), "{mode:?}, seed {seed}: {events:?}");
