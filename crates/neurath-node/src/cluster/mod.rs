@@ -22,8 +22,8 @@ use crate::inbox::Inbox;
 use crate::shard::Input;
 use strangers::Strangers;
 
+pub(crate) use setup::{Beginning, init, start};
 pub use setup::{ClusterConfig, SetupError, Transport};
-pub(crate) use setup::{init, start};
 
 pub(crate) mod gossip;
 pub(crate) mod loader;
