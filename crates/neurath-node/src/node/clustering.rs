@@ -158,6 +158,8 @@ pub fn init_cluster(data: &std::path::Path, cluster: &str, name: &str) -> Result
     std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
         .create(data)
         .map_err(|source| StartError::Data { path: data.into(), source })?;
+    // A node that runs has the store: it would not hear of this, and its identity may be half made.
+    let _alone = Store::open(data.join("store"))?;
     let key = NodeKey::from_seed(&crate::identity::secret_of(data)?);
     crate::cluster::init(data, &key, cluster, name)
         .map_err(|error: SetupError| StartError::Cluster(Box::new(error)))?;
