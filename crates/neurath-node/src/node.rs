@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::catalog::{Catalog, Clock, LoadedInfo, Surroundings, loaded};
 use crate::cluster::gossip::Gossip;
-use crate::cluster::loader::{Job, Loader};
+use crate::cluster::loader::{Jobs, Loader};
 use crate::cluster::peers::Peers;
 use crate::cluster::{Beginning, Cluster, run_endpoint};
 use crate::config::NodeConfig;
@@ -167,7 +167,7 @@ impl Node {
         &self,
         cluster: &Arc<Cluster>,
         endpoint: Box<dyn neurath_net::Endpoint>,
-        jobs: std::sync::mpsc::Receiver<Job>,
+        jobs: Jobs,
     ) -> std::io::Result<()> {
         let inboxes = self.0.shared.inboxes.clone();
         let loader = Loader::new(Box::new(clustering::NodeLibrary(Arc::downgrade(&self.0))), inboxes.clone());

@@ -5,6 +5,7 @@
 //! is kept of a module whose bytes are not those of its hash.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use neurath_kernel::{NodeMessage, Program, SpawnRequest};
@@ -15,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::shard::{Command, Input};
 
 /// Bytes of a module in one message.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 /// Modules that are fetched at a time; beyond that requests are refused.
 const FETCHES_MAX: usize = 64;
 /// Requests that wait for one module.
@@ -61,6 +62,13 @@ pub(crate) enum Job {
     Stop,
 }
 
+/// The jobs that wait for a loader.
+pub(crate) struct Jobs {
+    pub(crate) receiver: mpsc::Receiver<Job>,
+    /// How many there are.
+    pub(crate) queued: Arc<AtomicUsize>,
+}
+
 /// Where modules are kept and compiled.
 pub(crate) trait Library: Send {
     /// A module that is loaded, or can be; `None` if this node does not have it.
@@ -103,8 +111,9 @@ impl Loader {
     }
 
     /// Works until it is stopped.
-    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
+    pub(crate) fn run(mut self, jobs: &Jobs) {
+        while let Ok(job) = jobs.receiver.recv() {
+            jobs.queued.fetch_sub(1, Ordering::Relaxed);
             match job {
                 Job::Spawn(request) => self.spawn(request),
                 Job::Fetch { node, artifact, offset } => self.serve(node, artifact, offset),

@@ -17,6 +17,7 @@ use neurath_proto::envelope::{Envelope, SchemaId};
 use neurath_proto::frame::PART_BYTES_MAX;
 use neurath_proto::{Incarnation, NodeId, Schema, SchemaHash};
 
+use super::loader::{Job, PIECE};
 use super::{Cluster, Unconfirmed};
 use crate::shared::now_ms;
 use crate::types::TypeTable;
@@ -56,8 +57,6 @@ pub(crate) enum News {
     Drained(NodeId),
     /// For membership.
     Gossip(NodeId, Vec<u8>),
-    /// For the loader.
-    Loader(super::loader::Job),
 }
 
 /// See the module.
@@ -366,6 +365,13 @@ struct Out<'a> {
     now: u64,
 }
 
+impl Out<'_> {
+    fn load(&self, job: Job) -> Result<(), String> {
+        let taken = self.cluster.load(job);
+        if taken { Ok(()) } else { Err("it asks for more modules than can be looked after".into()) }
+    }
+}
+
 impl Peer {
     fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) {
         let Some(schema) = types.schema(schema) else { return };
@@ -528,13 +534,14 @@ impl Peer {
             }
             NodeMessage::Schema { more, bytes } => return self.learn_schema(more, bytes, out.types),
             NodeMessage::Gossip(bytes) => News::Gossip(node, bytes.to_vec()),
-            NodeMessage::Fetch { artifact, offset } => {
-                News::Loader(super::loader::Job::Fetch { node, artifact, offset })
+            NodeMessage::Fetch { artifact, offset } => return out.load(Job::Fetch { node, artifact, offset }),
+            NodeMessage::Piece { bytes, .. } if bytes.len() > PIECE => {
+                return Err(format!("it sent a piece of a module with more than {PIECE} bytes"));
             }
             NodeMessage::Piece { artifact, offset, length, bytes } => {
-                News::Loader(super::loader::Job::Piece { node, artifact, offset, length, bytes: bytes.to_vec() })
+                return out.load(Job::Piece { node, artifact, offset, length, bytes: bytes.to_vec() });
             }
-            NodeMessage::Absent { artifact } => News::Loader(super::loader::Job::Absent { node, artifact }),
+            NodeMessage::Absent { artifact } => return out.load(Job::Absent { node, artifact }),
         };
         out.news.push_back(news);
         Ok(())

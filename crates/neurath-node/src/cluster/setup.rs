@@ -4,8 +4,8 @@
 //! the node that has it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{RwLock, mpsc};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
 use neurath_kernel::{MembershipConfig, SessionConfig};
@@ -15,7 +15,7 @@ use neurath_net::{
     ListenError, Member, NodeKey, Security, Tls, join, tcp,
 };
 
-use super::loader::Job;
+use super::loader::Jobs;
 use super::{Cluster, Whereabouts};
 
 /// How long joining may take.
@@ -178,7 +178,7 @@ pub(crate) struct Beginning {
     /// For the net thread.
     pub(crate) endpoint: Box<dyn Endpoint>,
     /// For the loader.
-    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) jobs: Jobs,
 }
 
 /// Joins if need be, opens the endpoint, and makes what the shards share.
@@ -219,7 +219,9 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     let authority = Authority::exists(&authority_folder).then(|| Authority::open(&authority_folder)).transpose()?;
     let handle = endpoint.handle();
     let address = config.advertise.clone().or(handle.address());
-    let (loader, jobs) = mpsc::channel();
+    let (loader, receiver) = mpsc::channel();
+    let loader_queue = Arc::new(AtomicUsize::new(0));
+    let jobs = Jobs { receiver, queued: loader_queue.clone() };
     let directory = known
         .into_iter()
         .filter(|member| member.node != key.node_id())
@@ -245,6 +247,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
         unconfirmed_count: AtomicU64::new(0),
         refused_count: AtomicU64::new(0),
         loader,
+        loader_queue: loader_queue.clone(),
         peers_file,
     };
     Ok(Beginning { cluster, endpoint, jobs })

@@ -45,10 +45,13 @@ impl Node {
     /// The nodes that are known, this one first; those with which it is connected are asked whether they are there.
     pub async fn nodes(&self) -> Vec<NodeStanding> {
         let mut all = self.standings().await;
-        for standing in &mut all {
-            if standing.session == "connected" {
-                standing.latency_us = self.ping(standing.node, Duration::from_secs(1)).await.ok();
-            }
+        let pings = all.iter().map(async |standing| match standing.session {
+            "connected" => self.ping(standing.node, Duration::from_secs(1)).await.ok(),
+            _ => None,
+        });
+        let latencies = futures_util::future::join_all(pings).await;
+        for (standing, latency_us) in all.iter_mut().zip(latencies) {
+            standing.latency_us = latency_us;
         }
         all
     }

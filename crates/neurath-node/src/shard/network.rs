@@ -151,7 +151,7 @@ impl Shard {
                 self.tell_all(NodeNews::Up { node, incarnation, name });
             }
             News::Down { node, why, epoch } => {
-                let _ = network.cluster.loader.send(Job::Gone(node));
+                network.cluster.load(Job::Gone(node));
                 self.tell_all(NodeNews::Down { node, why, epoch });
             }
             News::Full(node) => self.tell_all(NodeNews::Full(node)),
@@ -162,10 +162,6 @@ impl Shard {
                 } else {
                     self.outgoing[0].push(Input::Gossip { from, packet });
                 }
-            }
-            News::Loader(job) => {
-                // The loader ends only when the node does.
-                let _ = network.cluster.loader.send(job);
             }
         }
     }
@@ -226,7 +222,8 @@ impl Shard {
                 }
             }
             None => match &self.network {
-                Some(network) => drop(network.cluster.loader.send(Job::Spawn(request))),
+                Some(network) if network.cluster.load(Job::Spawn(request.clone())) => {}
+                Some(_) => self.kernel.refuse_spawn(&request, "the node looks after as many modules as it can".into()),
                 None => self.kernel.refuse_spawn(&request, "this node is in no cluster".into()),
             },
         }
