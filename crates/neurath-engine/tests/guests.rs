@@ -173,8 +173,8 @@ fn pointers_outside_of_the_memory_end_the_guest_by_name() {
 fn values_that_mean_nothing_end_the_guest_by_name() {
     let cases = [
         (
-            "(drop (call $send (i32.const 0) (i32.const 5) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))",
-            "5 is no valid class",
+            "(drop (call $send (i32.const 0) (i32.const 6) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))",
+            "6 is no valid class",
         ),
         (
             "(drop (call $spawn (i32.const 100) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 0)))",
@@ -205,7 +205,9 @@ fn values_that_mean_nothing_end_the_guest_by_name() {
     ];
     for (code, expected) in cases {
         let mut instance = polling(&format!("{code} (i32.const 0)"));
-        let message = trapped(poll(&mut instance));
+        let polled = poll(&mut instance);
+        assert!(polled.is_err(), "{code}: {polled:?}");
+        let message = trapped(polled);
         assert!(message.contains(expected), "{code}: {message}");
     }
 }

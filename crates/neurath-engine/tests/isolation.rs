@@ -264,7 +264,7 @@ fn a_process_whose_tables_change_is_not_captured() {
     let mut instance = new(&module);
     instance.poll(ReceiveId(1)).expect("polls");
     let Err(ImageError::HiddenState { state }) = instance.capture() else { panic!("captured") };
-    assert!(state.contains("`table.set` in function 28"), "{state}");
+    assert!(state.contains("`table.set` in function 26"), "{state}");
     assert!(!instance.reset());
     instance.recycle();
     assert_eq!(module.idle(), 0);

@@ -206,11 +206,11 @@ pub async fn source(sink: Pid) {
             order: Stream => match order {
                 Stream::Go { count, padding } => {
                     for _ in 0..count {
-                        send(sink, Numbered { n: sent, padding: vec![7; padding as usize] });
-                        sent += 1;
-                        if sent % 64 == 0 {
+                        // What one step may send is bounded: the rest goes in the next one.
+                        while !send(sink, Numbered { n: sent, padding: vec![7; padding as usize] }).is_queued() {
                             flush().await;
                         }
+                        sent += 1;
                     }
                 }
                 Stream::Sent { reply } => reply.send(sent),

@@ -43,7 +43,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 pub(crate) fn settings(data: &Path, named: Option<&Path>) -> Result<Settings, Failure> {
     let path = named.map_or_else(|| data.join(FILE), Path::to_owned);
     let text = match std::fs::metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(Settings::new(data)),
+        // What is wrong with the data directory itself is said by whoever makes it.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) && named.is_none() =>
+        {
+            return Ok(Settings::new(data));
+        }
         Ok(found) if found.len() > BYTES_MAX => {
             return Err(Failure::new(format!("{} has {} bytes: it is no configuration", path.display(), found.len())));
         }

@@ -128,7 +128,9 @@ impl Running {
         if let Some(token) = token {
             command.args(["--join", token]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = dir.with_extension("log");
+        let log = std::fs::File::create(&log).map_err(|error| Failure::new(format!("{}: {error}", log.display())))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(|error| Failure::new(format!("node {name} cannot be started: {error}")))?;
         let client = Client::of_data(&dir);
         let running = Self { name, dir, child, client };

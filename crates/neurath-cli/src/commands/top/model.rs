@@ -418,7 +418,11 @@ pub(super) mod tests {
     }
 
     fn press(state: &mut State, keys: &str) -> Option<Request> {
-        keys.chars().map(|c| state.key(KeyEvent::new(code(c), KeyModifiers::NONE))).next_back().flatten()
+        let mut request = None;
+        for c in keys.chars() {
+            request = state.key(KeyEvent::new(code(c), KeyModifiers::NONE));
+        }
+        request
     }
 
     /// `↓ ↑ ⏎ ⎋ ⌫` stand for keys, others for themselves.
@@ -473,8 +477,9 @@ pub(super) mod tests {
     #[test]
     fn nothing_is_killed_or_upgraded_without_a_yes() {
         let mut state = state();
-        assert_eq!(press(&mut state, "ky"), None);
-        assert!(state.said.contains("select"));
+        assert_eq!(press(&mut state, "k"), None);
+        assert!(state.said.contains("select"), "{}", state.said);
+        assert_eq!(press(&mut state, "y"), None, "nothing was asked");
         assert_eq!(press(&mut state, "↓kn"), None);
         assert_eq!(press(&mut state, "y"), None, "the question is over");
         assert_eq!(press(&mut state, "ky"), Some(Request::Kill("1@n.1".into())));
