@@ -38,7 +38,8 @@ impl Beams {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut epmd = Command::new("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &port.to_string()]).stdin(Stdio::null());
-        let child = epmd.stdout(Stdio::null()).spawn().context("cannot run `epmd`")?;
+        // It complains of whoever asks only whether it is there.
+        let child = epmd.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("cannot run `epmd`")?;
         let beams = Self { dir: dir.to_owned(), tls, port, children: vec![child] };
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
