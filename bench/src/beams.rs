@@ -71,17 +71,14 @@ impl Beams {
     }
 }
 
-/// A certificate that vouches for itself, and the options that name it: both sides show it, as our nodes show theirs.
+/// A certificate that vouches for itself, and the options that name it. It is not verified: its handshakes are over
+/// before the clock starts, and what is measured, the bytes after it, is encrypted all the same.
 fn write_certificate(dir: &Path) -> Result<PathBuf> {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let (certificate, key, options) = (dir.join("node.pem"), dir.join("node.key"), dir.join("tls.options"));
     std::fs::write(&certificate, made.cert.pem())?;
     std::fs::write(&key, made.signing_key.serialize_pem())?;
-    let files = format!("{{certfile, {certificate:?}}}, {{keyfile, {key:?}}}, {{cacertfile, {certificate:?}}}");
-    let text = format!(
-        "[{{server, [{files}, {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]}},\n \
-         {{client, [{files}, {{verify, verify_peer}}]}}].\n"
-    );
-    std::fs::write(&options, text)?;
+    let server = format!("{{certfile, {certificate:?}}}, {{keyfile, {key:?}}}, {{verify, verify_none}}");
+    std::fs::write(&options, format!("[{{server, [{server}]}}, {{client, [{{verify, verify_none}}]}}].\n"))?;
     Ok(options)
 }
