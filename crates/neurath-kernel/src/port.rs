@@ -349,7 +349,7 @@ impl Port {
             | Question::Unregister { node, .. }
             | Question::Whereis { node, .. }
             | Question::Ping { node } => Some(*node),
-            Question::Nodes { .. } | Question::Join { .. } | Question::Leave { .. } | Question::Members { .. } => {
+            Question::Nodes | Question::Join { .. } | Question::Leave { .. } | Question::Members { .. } => {
                 Some(self.pid.node)
             }
             Question::MonitorNode { .. } | Question::DemonitorNode { .. } | Question::WatchNodes { .. } => None,

@@ -21,7 +21,7 @@ use crate::catalog::{Catalog, Clock, LoadedInfo, Surroundings, loaded};
 use crate::cluster::gossip::Gossip;
 use crate::cluster::loader::{Job, Loader};
 use crate::cluster::peers::Peers;
-use crate::cluster::{Cluster, run_endpoint};
+use crate::cluster::{Beginning, Cluster, run_endpoint};
 use crate::config::NodeConfig;
 use crate::error::{NodeError, StartError};
 use crate::guest::Guest;
@@ -133,8 +133,9 @@ impl Node {
         let catalog = Arc::new(Catalog::new(surroundings));
         let (cluster, endpoint) = match &config.cluster {
             Some(cluster) => {
-                let (cluster, endpoint, jobs) = crate::cluster::start(&config.data, &identity.secret, cluster)
-                    .map_err(|error| StartError::Cluster(Box::new(error)))?;
+                let Beginning { cluster, endpoint, jobs } =
+                    crate::cluster::start(&config.data, &identity.secret, cluster)
+                        .map_err(|error| StartError::Cluster(Box::new(error)))?;
                 (Some(Arc::new(cluster)), Some((endpoint, jobs)))
             }
             None => (None, None),

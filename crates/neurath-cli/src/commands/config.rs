@@ -44,9 +44,7 @@ pub(crate) fn settings(data: &Path, named: Option<&Path>) -> Result<Settings, Fa
     let path = named.map_or_else(|| data.join(FILE), Path::to_owned);
     let text = match std::fs::metadata(&path) {
         // What is wrong with the data directory itself is said by whoever makes it.
-        Err(error)
-            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) && named.is_none() =>
-        {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) && named.is_none() => {
             return Ok(Settings::new(data));
         }
         Ok(found) if found.len() > BYTES_MAX => {

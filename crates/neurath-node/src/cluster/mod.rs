@@ -21,8 +21,8 @@ use neurath_proto::{NodeId, Pid};
 use crate::inbox::Inbox;
 use crate::shard::Input;
 
+pub(crate) use setup::{Beginning, init, start};
 pub use setup::{ClusterConfig, SetupError, Transport};
-pub(crate) use setup::{init, start};
 
 pub(crate) mod gossip;
 pub(crate) mod loader;

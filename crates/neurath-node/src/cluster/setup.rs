@@ -163,12 +163,18 @@ pub(crate) fn authority_folder(data: &Path) -> PathBuf {
     data.join("authority")
 }
 
-/// Joins if need be, opens the endpoint, and makes what the shards share; the loader's jobs come out of the last part.
-pub(crate) fn start(
-    data: &Path,
-    seed: &[u8; 32],
-    config: &ClusterConfig,
-) -> Result<(Cluster, Box<dyn Endpoint>, mpsc::Receiver<Job>), SetupError> {
+/// What a node begins with in its cluster.
+pub(crate) struct Beginning {
+    /// What the shards share.
+    pub(crate) cluster: Cluster,
+    /// For the net thread.
+    pub(crate) endpoint: Box<dyn Endpoint>,
+    /// For the loader.
+    pub(crate) jobs: mpsc::Receiver<Job>,
+}
+
+/// Joins if need be, opens the endpoint, and makes what the shards share.
+pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Result<Beginning, SetupError> {
     let key = NodeKey::from_seed(seed);
     let folder = credentials_folder(data);
     std::fs::create_dir_all(&folder).map_err(|source| SetupError::Io { path: folder.clone(), source })?;
@@ -230,7 +236,7 @@ pub(crate) fn start(
         loader,
         peers_file,
     };
-    Ok((cluster, endpoint, jobs))
+    Ok(Beginning { cluster, endpoint, jobs })
 }
 
 /// An address that others can dial, if this is one: not one that stands for all of this machine's, nor an open port.

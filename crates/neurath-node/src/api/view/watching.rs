@@ -98,6 +98,7 @@ pub struct TraceRequest {
 /// A line of a trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all lines are events, and each is written at once")]
 pub enum TraceLine {
     /// It has begun.
     Tracing(TracingView),
