@@ -6,7 +6,7 @@
 -define(C, 'c@127.0.0.1').
 
 run(Task, N, K) ->
-    reach(?B),
+    reach(?B, 500),
     Plain = lists:flatten(string:replace(atom_to_list(Task), "_tls", "")),
     [task(Plain, N) || _ <- lists:seq(1, K)],
     case lists:member(?B, nodes()) of
@@ -14,10 +14,11 @@ run(Task, N, K) ->
         false -> ok
     end.
 
-reach(Node) ->
+reach(Node, 0) -> print("unreachable", Node), halt(1);
+reach(Node, Tries) ->
     case net_adm:ping(Node) of
         pong -> ok;
-        pang -> timer:sleep(20), reach(Node)
+        pang -> timer:sleep(20), reach(Node, Tries - 1)
     end.
 
 task("remote_round_trip" ++ _, N) -> round_trips(N);
@@ -59,7 +60,7 @@ task("monitor_storm", N) ->
     [receive fired -> ok end || _ <- lists:seq(2, 2 * Watchers)],
     print("value", (now_ns() - T) / 1.0e6);
 task("remote_stopped_peer", N) ->
-    reach(?C),
+    reach(?C, 500),
     Nuisance = spawn(?MODULE, nuisance, [spawn(?C, ?MODULE, echo, [])]),
     print("undisturbed", median(timed(N))),
     Os = rpc:call(?C, os, getpid, []),
