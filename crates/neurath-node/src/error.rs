@@ -8,6 +8,7 @@ use neurath_code::store::{
 use neurath_engine::{CompileError, EngineError, PrepareError};
 use neurath_proto::json::JsonError;
 use neurath_proto::reason::CallError;
+use neurath_proto::{NodeId, Pid};
 
 use crate::cluster::SetupError;
 use crate::identity::IdentityError;
@@ -142,6 +143,31 @@ pub enum NodeError {
     /// There is no such process.
     #[error("no process `{0}`; `neurath ps` lists those that live, a name is registered by the process itself")]
     UnknownProcess(String),
+    /// The process is on another node.
+    #[error(
+        "process {process} lives on node {name} ({node}), and this command is about processes of one node; run it there: \
+         `neurath --data DIR …` with that node's directory, and {pid} as the target"
+    )]
+    ElsewhereProcess {
+        /// As it was asked for.
+        process: String,
+        /// Its pid.
+        pid: Pid,
+        /// Its node.
+        node: NodeId,
+        /// What people call that.
+        name: String,
+    },
+    /// The pid is of a node that nobody knows.
+    #[error(
+        "process {process} would be on node {node}, which this node does not know; `neurath nodes` lists those that it does"
+    )]
+    UnknownNode {
+        /// As it was asked for.
+        process: String,
+        /// Its node.
+        node: NodeId,
+    },
     /// The process takes nothing of the kind.
     #[error("{process} takes no {what}; {hint}")]
     TakesNone {

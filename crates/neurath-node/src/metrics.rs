@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::Node;
 use crate::meter::ShardLoad;
+use crate::{Node, NodeStanding};
 
 /// The content type of [`text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,10 +21,13 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 type Labels = Vec<(&'static str, String)>;
 
 /// All of a node's metrics.
-pub fn text(node: &Node, shards: &[ShardLoad]) -> String {
+pub fn text(node: &Node, shards: &[ShardLoad], nodes: &[NodeStanding]) -> String {
     let mut registry = Registry::with_prefix("neurath");
     of_node(&mut registry, node);
     of_shards(&mut registry, shards);
+    if !nodes.is_empty() {
+        of_cluster(&mut registry, node, nodes);
+    }
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
@@ -95,6 +98,42 @@ fn of_shards(registry: &mut Registry, shards: &[ShardLoad]) {
     }
     registry.register("processes_ended", "Processes that have ended", ended);
     registry.register("shard_busy_seconds", "Time in which a shard did not sleep", busy);
+}
+
+/// What a node in a cluster has with the others; `nodes` begins with itself.
+fn of_cluster(registry: &mut Registry, node: &Node, nodes: &[NodeStanding]) {
+    let states = Family::<Labels, Gauge>::default();
+    for state in ["self", "alive", "suspect", "down", "left", "unknown"] {
+        let count = nodes.iter().filter(|standing| standing.state == state).count();
+        states.get_or_create(&vec![("state", state.to_owned())]).set(count as i64);
+    }
+    registry.register("nodes", "Nodes that are known, by how membership sees them", states);
+    let mut gauges = |name: &str, help: &str, of: fn(&NodeStanding) -> u64| {
+        let family = Family::<Labels, Gauge>::default();
+        for standing in &nodes[1..] {
+            family.get_or_create(&peer(standing)).set(of(standing) as i64);
+        }
+        registry.register(name, help, family);
+    };
+    gauges("session_connected", "Whether there is a connection to the node", |n| u64::from(n.session == "connected"));
+    gauges("session_held_messages", "Messages for the node that are not acknowledged", |n| n.held_messages as u64);
+    gauges("session_held_bytes", "Bytes of messages for the node that are not acknowledged", |n| n.held_bytes);
+    let opened = Family::<Labels, Counter>::default();
+    for standing in &nodes[1..] {
+        opened.get_or_create(&peer(standing)).inc_by(standing.opened);
+    }
+    registry.register("sessions_opened", "Associations with the node that were opened", opened);
+    let mut counter = |name: &str, help: &str, value: u64| {
+        let counter = <Counter>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    };
+    counter("unconfirmed_messages", "Messages that are not known to have arrived", node.unconfirmed().0);
+    counter("strangers_refused", "Connections and requests to join that were refused", node.strangers_refused());
+}
+
+fn peer(standing: &NodeStanding) -> Labels {
+    vec![("node", standing.node.to_string()), ("name", standing.name.clone())]
 }
 
 fn shard(load: &ShardLoad) -> Labels {

@@ -423,7 +423,7 @@ impl Node {
     /// # Errors
     /// There is no such process, or it takes no such message.
     pub async fn send(&self, target: &str, message: &Value) -> Result<(), NodeError> {
-        let pid = self.find(target).await?;
+        let pid = self.find_here(target).await?;
         let (entry, schemas) = self.takes(target, pid, false).await?;
         let (schema, class) = self.fit(target, &entry, &schemas, message, None)?;
         let value = message.clone();
@@ -443,7 +443,7 @@ impl Node {
     /// # Errors
     /// There is no such process, it takes no such question, or there is no answer in time.
     pub async fn call(&self, target: &str, message: &Value, within: Duration) -> Result<Value, NodeError> {
-        let pid = self.find(target).await?;
+        let pid = self.find_here(target).await?;
         let (entry, schemas) = self.takes(target, pid, true).await?;
         let (schema, class) = self.fit(target, &entry, &schemas, message, Some(()))?;
         let types = self.0.shared.catalog.surroundings().types.clone();
@@ -545,6 +545,12 @@ impl Node {
         found.ok_or_else(|| NodeError::UnknownProcess(target.to_owned()))
     }
 
+    async fn find_here(&self, target: &str) -> Result<Pid, NodeError> {
+        let pid = self.find(target).await?;
+        self.must_be_here(target, pid)?;
+        Ok(pid)
+    }
+
     /// All processes, by pid.
     pub async fn processes(&self) -> Vec<ProcessDetails> {
         let mut all = self.gather(Command::List).await.concat();
@@ -557,7 +563,7 @@ impl Node {
     /// # Errors
     /// There is none.
     pub async fn info(&self, target: &str) -> Result<ProcessDetails, NodeError> {
-        let pid = self.find(target).await?;
+        let pid = self.find_here(target).await?;
         let (reply, answer) = oneshot::channel();
         self.command(self.shard_of(pid), Command::Info(pid, reply));
         let found = answer.await.map_err(|_| NodeError::Stopping)?;

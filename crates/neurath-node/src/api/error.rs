@@ -117,6 +117,8 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::Json { .. } => (S::UNPROCESSABLE_ENTITY, "wrong_json"),
         NodeError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too_large"),
         NodeError::UnknownProcess(_) => (S::NOT_FOUND, "unknown_process"),
+        NodeError::ElsewhereProcess { .. } => (S::MISDIRECTED_REQUEST, "other_node"),
+        NodeError::UnknownNode { .. } => (S::NOT_FOUND, "unknown_process"),
         NodeError::TakesNone { .. } => (S::UNPROCESSABLE_ENTITY, "takes_none"),
         NodeError::Call(CallError::TimedOut) => (S::GATEWAY_TIMEOUT, "timed_out"),
         NodeError::Call(CallError::Down(_)) => (S::BAD_GATEWAY, "callee_ended"),

@@ -11,7 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use neurath_kernel::session::DialId;
 use neurath_kernel::{MembershipConfig, SessionConfig};
@@ -20,6 +20,7 @@ use neurath_proto::{NodeId, Pid};
 
 use crate::inbox::Inbox;
 use crate::shard::Input;
+use strangers::Strangers;
 
 pub(crate) use setup::{Beginning, init, start};
 pub use setup::{ClusterConfig, SetupError, Transport};
@@ -28,11 +29,14 @@ pub(crate) mod gossip;
 pub(crate) mod loader;
 pub(crate) mod peers;
 mod setup;
+mod strangers;
 
 /// Unconfirmed messages that are remembered for the listing.
 const UNCONFIRMED_KEPT: usize = 1024;
 /// Nodes whose addresses are remembered.
 const ADDRESSES_MAX: usize = 4096;
+/// How long the net thread waits when nothing is due.
+const AN_HOUR: Duration = Duration::from_secs(3600);
 
 /// A message that was accepted for another node and is not known to have arrived.
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ pub(crate) struct Cluster {
     failures: Mutex<HashMap<NodeId, String>>,
     unconfirmed: Mutex<VecDeque<Unconfirmed>>,
     unconfirmed_count: AtomicU64,
+    /// Connections of strangers, and requests to join, that were refused.
+    refused_count: AtomicU64,
     pub(crate) loader: mpsc::Sender<loader::Job>,
     peers_file: std::path::PathBuf,
 }
@@ -166,6 +172,11 @@ impl Cluster {
         (self.unconfirmed_count.load(Ordering::Relaxed), kept.iter().cloned().collect())
     }
 
+    /// How many strangers were not let in.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused_count.load(Ordering::Relaxed)
+    }
+
     /// Ends listening and dialing.
     pub(crate) fn close(&self) {
         self.handle.close();
@@ -186,7 +197,8 @@ impl Cluster {
         own.into_iter().chain(self.known().iter().map(|(node, known)| member(*node, known))).collect()
     }
 
-    fn admit(&self, request: &neurath_net::JoinRequest) {
+    /// Answers a request to join; why, if it was refused.
+    fn admit(&self, request: &neurath_net::JoinRequest) -> Option<JoinRefusal> {
         let answer = match &self.authority {
             None => JoinAnswer::Refused(JoinRefusal::NoAuthority),
             Some(authority) => authority.admit(request, self.members()).unwrap_or_else(|error| {
@@ -194,13 +206,15 @@ impl Cluster {
                 JoinAnswer::Refused(JoinRefusal::Failed)
             }),
         };
-        match &answer {
+        let refused = match &answer {
             JoinAnswer::Admitted { .. } => {
-                tracing::info!(name = request.name, from = request.from, "a node has joined")
+                tracing::info!(name = request.name, from = request.from, "a node has joined");
+                None
             }
-            JoinAnswer::Refused(why) => tracing::warn!(name = request.name, from = request.from, %why, "not admitted"),
-        }
+            JoinAnswer::Refused(why) => Some(why.clone()),
+        };
         self.handle.answer_join(request.id, answer);
+        refused
     }
 }
 
@@ -211,8 +225,18 @@ fn member(node: NodeId, known: &Whereabouts) -> JoinMember {
 /// The net thread: hands what happens at the endpoint to the shards that it concerns.
 pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, inboxes: &[Arc<Inbox<Input>>]) {
     let inbox = |node| &inboxes[Cluster::owner(node, inboxes.len())];
+    let (begun, mut strangers) = (Instant::now(), Strangers::default());
     loop {
-        match endpoint.next(Some(Duration::from_secs(3600))) {
+        let event = endpoint.next(Some(strangers.wait(begun.elapsed()).unwrap_or(AN_HOUR)));
+        if let Some(count) = strangers.summary(begun.elapsed()) {
+            tracing::warn!(count, "more strangers were refused");
+        }
+        // A stranger's fault costs the log a few lines at most.
+        let mut tell = || {
+            cluster.refused_count.fetch_add(1, Ordering::Relaxed);
+            strangers.refused(begun.elapsed())
+        };
+        match event {
             None => {}
             Some(Event::Accepted(connection)) => {
                 let node = connection.peer();
@@ -233,14 +257,24 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                     inbox(node).push(Input::DialFailed { node, dial });
                 }
             }
-            Some(Event::Join(request)) => cluster.admit(&request),
-            Some(Event::Control { operator, .. }) => {
-                tracing::warn!(
-                    operator,
-                    "an operator has connected; this release serves operators on the node's socket only"
-                );
+            Some(Event::Join(request)) => {
+                if let Some(why) = cluster.admit(&request)
+                    && tell()
+                {
+                    tracing::warn!(name = request.name, from = request.from, %why, "not admitted");
+                }
             }
-            Some(Event::Refused { from, error }) => tracing::warn!(from, %error, "a connection was refused"),
+            Some(Event::Control { operator, .. }) => {
+                if tell() {
+                    let why = "this release serves operators on the node's socket only";
+                    tracing::warn!(operator, why, "an operator was refused");
+                }
+            }
+            Some(Event::Refused { from, error }) => {
+                if tell() {
+                    tracing::warn!(from, %error, "a connection was refused");
+                }
+            }
             Some(Event::Closed) => return,
         }
     }

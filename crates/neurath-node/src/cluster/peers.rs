@@ -91,6 +91,8 @@ struct Peer {
     /// Counts associations that ended, so that what a shard says in one does not get into the next.
     epoch: u64,
     dirty: bool,
+    /// It broke the protocol: nothing more is taken from it in this association.
+    broken: bool,
 }
 
 struct Link {
@@ -100,6 +102,8 @@ struct Link {
     at: usize,
     writing: bool,
     readable: bool,
+    /// The session has been told that it is broken, or finished by the peer.
+    broken: bool,
 }
 
 /// How a peer stands, for listings.
@@ -219,7 +223,8 @@ impl Peers {
         let peer = self.peer(node);
         peer.last_connection += 1;
         let id = ConnectionId(peer.last_connection);
-        let link = Link { connection, token, pending: Vec::new(), at: 0, writing: false, readable: true };
+        let link =
+            Link { connection, token, pending: Vec::new(), at: 0, writing: false, readable: true, broken: false };
         peer.links.insert(id, link);
         peer.session.connected(now, id, if dialed { Origin::Dialed } else { Origin::Accepted });
         self.tokens.insert(token, (node, id));
@@ -321,6 +326,9 @@ impl Peers {
                 self.tokens.remove(&token);
             }
         }
+        for token in peer.drop_broken(self.poll.registry()) {
+            self.tokens.remove(&token);
+        }
         let deadline = peer.session.next_deadline();
         self.next_deadline = match (self.next_deadline, deadline) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -343,6 +351,7 @@ impl Peers {
             begun: Vec::new(),
             epoch: 0,
             dirty: false,
+            broken: false,
         })
     }
 
@@ -391,17 +400,11 @@ impl Peer {
                 return;
             }
             match link.connection.read(buffer) {
-                Ok(0) => {
-                    link.readable = false;
-                    return self.session.closed(now, id);
-                }
+                Ok(0) => return self.lose(now, id),
                 Ok(length) => self.session.received(now, id, &buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => link.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    link.readable = false;
-                    return self.session.closed(now, id);
-                }
+                Err(_) => return self.lose(now, id),
             }
         }
     }
@@ -418,11 +421,30 @@ impl Peer {
                 self.session.written(now, id);
             }
             Ok(false) => {}
-            Err(_) => {
-                link.writing = false;
-                self.session.closed(now, id);
-            }
+            Err(_) => self.lose(now, id),
         }
+    }
+
+    /// A connection is broken, or the peer has finished it.
+    fn lose(&mut self, now: u64, id: ConnectionId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            (link.broken, link.readable, link.writing) = (true, false, false);
+        }
+        self.session.closed(now, id);
+    }
+
+    /// Drops the connections that are broken; their tokens.
+    fn drop_broken(&mut self, registry: &mio::Registry) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        self.links.retain(|_, link| {
+            if link.broken {
+                // It is dropped anyway.
+                let _ = registry.deregister(&mut link.connection);
+                tokens.push(link.token);
+            }
+            !link.broken
+        });
+        tokens
     }
 
     /// Does what the session wants; the tokens that are free again.
@@ -453,7 +475,10 @@ impl Peer {
             }
             SessionEffect::Up { incarnation, .. } => out.news.push_back(News::Up(node, incarnation)),
             SessionEffect::Deliver { bytes, credit } => {
-                if let Err(why) = self.deliver(&bytes, out) {
+                if !self.broken
+                    && let Err(why) = self.deliver(&bytes, out)
+                {
+                    self.broken = true;
                     tracing::warn!(%node, why, "a node broke the protocol; the association with it is ended");
                     self.session.end(now);
                 }
@@ -464,8 +489,13 @@ impl Peer {
                 self.declared.clear();
                 self.known.clear();
                 self.begun.clear();
+                self.broken = false;
                 let why = describe(reason, out.cluster.failure(node));
-                tracing::info!(%node, why, unconfirmed = unconfirmed.len(), "an association has ended");
+                if let EndReason::Violation(_) = reason {
+                    tracing::warn!(%node, why, "a node broke the protocol; the association with it has ended");
+                } else {
+                    tracing::info!(%node, why, unconfirmed = unconfirmed.len(), "an association has ended");
+                }
                 for lost in &unconfirmed {
                     let Some(signal) = decode_own(&lost.bytes, out.types) else { continue };
                     if let Signal::Message(envelope) = &signal {

@@ -125,6 +125,14 @@ pub enum SetupError {
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What is said of where others reach it is no address of one node.
+    #[error("others cannot dial `{address}`: {why}; say where they reach this node: `--advertise HOST:PORT`")]
+    Advertised {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -185,11 +193,13 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
         name: name.clone(),
         address: address.clone(),
     }));
+    check_advertised(config)?;
     let mut name = config.name.clone().unwrap_or_else(|| format!("node-{}", &key.node_id().to_string()[..4]));
     let endpoint: Box<dyn Endpoint> = match &config.transport {
         Transport::Tls(address) => {
             if let Some(token) = &config.invitation {
-                let advertised = config.advertise.as_deref().or(reachable(address));
+                let listens = Some(address.as_str()).filter(|address| is_dialable(address).is_ok());
+                let advertised = config.advertise.as_deref().or(listens);
                 known.extend(join_cluster(data, &key, token, &name, advertised)?);
             }
             if !Credentials::exist(&folder) {
@@ -233,16 +243,43 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
         failures: Default::default(),
         unconfirmed: Default::default(),
         unconfirmed_count: AtomicU64::new(0),
+        refused_count: AtomicU64::new(0),
         loader,
         peers_file,
     };
     Ok(Beginning { cluster, endpoint, jobs })
 }
 
-/// An address that others can dial, if this is one: not one that stands for all of this machine's, nor an open port.
-fn reachable(address: &str) -> Option<&str> {
-    let (host, port) = address.rsplit_once(':')?;
-    (!matches!(host, "0.0.0.0" | "[::]" | "") && port != "0").then_some(address)
+/// That others can dial what they will be told, as far as it shows; before an invitation is used up.
+fn check_advertised(config: &ClusterConfig) -> Result<(), SetupError> {
+    let (Transport::Tls(listens) | Transport::PlainLoopback(listens)) = &config.transport else { return Ok(()) };
+    let failed = |address: &str, why| SetupError::Advertised { address: address.to_owned(), why };
+    match &config.advertise {
+        Some(address) => is_dialable(address).map_err(|why| failed(address, why)),
+        None if stands_for_all(listens) => Err(failed(listens, ALL)),
+        None => Ok(()),
+    }
+}
+
+const ALL: &str = "it stands for all addresses of a machine";
+
+fn stands_for_all(address: &str) -> bool {
+    matches!(address.rsplit_once(':'), Some(("0.0.0.0" | "[::]", _)))
+}
+
+/// Whether others can dial this address, as far as it shows.
+fn is_dialable(address: &str) -> Result<(), &'static str> {
+    let (host, port) = address.rsplit_once(':').ok_or("it has no port")?;
+    match port.parse::<u16>() {
+        Err(_) => return Err("its port is no number below 65536"),
+        Ok(0) => return Err("port 0 stands for any"),
+        Ok(_) => {}
+    }
+    match host {
+        "" => Err("it names no host"),
+        _ if stands_for_all(address) => Err(ALL),
+        _ => Ok(()),
+    }
 }
 
 fn join_cluster(

@@ -31,27 +31,54 @@ pub struct NodeStanding {
     pub latency_us: Option<u64>,
     /// Messages for it that are not acknowledged.
     pub held_messages: usize,
+    /// Bytes of them.
+    pub held_bytes: u64,
     /// Messages for it that were not confirmed, since the start.
     pub unconfirmed: u64,
+    /// Associations with it that were opened, since the start.
+    pub opened: u64,
     /// Why it was not reached last.
     pub failure: Option<String>,
 }
 
 impl Node {
-    /// The nodes that are known, this one first.
+    /// The nodes that are known, this one first; those with which it is connected are asked whether they are there.
     pub async fn nodes(&self) -> Vec<NodeStanding> {
-        let Some(cluster) = &self.0.shared.cluster else { return Vec::new() };
-        let peers = self.gather(Command::Peers).await.concat();
-        let (reply, answer) = oneshot::channel();
-        self.command(0, Command::Membership(reply));
-        let members = answer.await.ok().flatten();
-        let mut all = standings(cluster, self.incarnation(), members, &peers);
+        let mut all = self.standings().await;
         for standing in &mut all {
             if standing.session == "connected" {
                 standing.latency_us = self.ping(standing.node, Duration::from_secs(1)).await.ok();
             }
         }
         all
+    }
+
+    /// The nodes that are known, this one first; nobody is asked.
+    pub(super) async fn standings(&self) -> Vec<NodeStanding> {
+        let Some(cluster) = &self.0.shared.cluster else { return Vec::new() };
+        let peers = self.gather(Command::Peers).await.concat();
+        let (reply, answer) = oneshot::channel();
+        self.command(0, Command::Membership(reply));
+        let members = answer.await.ok().flatten();
+        standings(cluster, self.incarnation(), members, &peers)
+    }
+
+    /// Strangers that were not let in, since the start.
+    pub fn strangers_refused(&self) -> u64 {
+        self.0.shared.cluster.as_ref().map_or(0, |cluster| cluster.refused())
+    }
+
+    /// That a process is of another node, if it is: it is asked for there.
+    pub(super) fn must_be_here(&self, target: &str, pid: Pid) -> Result<(), NodeError> {
+        if pid.node == self.id() {
+            return Ok(());
+        }
+        let known = self.0.shared.cluster.as_ref().filter(|cluster| cluster.knows(pid.node));
+        let (process, node) = (target.to_owned(), pid.node);
+        Err(match known {
+            Some(cluster) => NodeError::ElsewhereProcess { process, pid, node, name: cluster.name_of(node) },
+            None => NodeError::UnknownNode { process, node },
+        })
     }
 
     /// Asks a node whether it is there; microseconds until it answered.
@@ -131,6 +158,8 @@ pub fn init_cluster(data: &std::path::Path, cluster: &str, name: &str) -> Result
     std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
         .create(data)
         .map_err(|source| StartError::Data { path: data.into(), source })?;
+    // A node that runs has the store: it would not hear of this, and its identity may be half made.
+    let _alone = Store::open(data.join("store"))?;
     let key = NodeKey::from_seed(&crate::identity::secret_of(data)?);
     crate::cluster::init(data, &key, cluster, name)
         .map_err(|error: SetupError| StartError::Cluster(Box::new(error)))?;
@@ -154,7 +183,9 @@ fn standings(
         session: "none",
         latency_us: None,
         held_messages: 0,
+        held_bytes: 0,
         unconfirmed: 0,
+        opened: 0,
         failure: None,
     };
     let infos: Vec<MemberInfo> = members.map(|(_, others)| others).unwrap_or_default();
@@ -169,7 +200,9 @@ fn standings(
         session: "none",
         latency_us: None,
         held_messages: 0,
+        held_bytes: 0,
         unconfirmed: 0,
+        opened: 0,
         failure: cluster.failure(node),
     };
     for (node, known) in cluster.known() {
@@ -195,7 +228,9 @@ fn standings(
             (None, _) => "none",
         };
         standing.held_messages = peer.session.held_messages;
+        standing.held_bytes = peer.session.held_bytes;
         standing.unconfirmed = peer.session.unconfirmed;
+        standing.opened = peer.session.opened;
         if standing.session == "connected" {
             standing.failure = None;
         }

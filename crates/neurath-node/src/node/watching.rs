@@ -18,7 +18,7 @@ impl Node {
 
     /// Counts and gauges in the text format of OpenMetrics.
     pub async fn metrics(&self) -> String {
-        metrics::text(self, &self.shard_loads().await)
+        metrics::text(self, &self.shard_loads().await, &self.standings().await)
     }
 
     /// Module versions in memory.

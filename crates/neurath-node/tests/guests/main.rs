@@ -10,6 +10,7 @@ mod code;
 mod common;
 mod hibernation;
 mod hostile;
+mod members;
 mod mismatch;
 mod pressure;
 mod receives;

@@ -32,8 +32,12 @@ pub struct NodeStandingView {
     pub latency_us: Option<u64>,
     /// Messages for it that are not acknowledged.
     pub held_messages: usize,
+    /// Bytes of them.
+    pub held_bytes: u64,
     /// Messages for it that were not confirmed, since the start.
     pub unconfirmed: u64,
+    /// Associations with it that were opened, since the start.
+    pub opened: u64,
     /// Why it was not reached last.
     pub failure: Option<String>,
 }
@@ -114,7 +118,9 @@ impl From<NodeStanding> for NodeStandingView {
             session,
             latency_us,
             held_messages,
+            held_bytes,
             unconfirmed,
+            opened,
             failure,
         } = standing;
         Self {
@@ -127,7 +133,9 @@ impl From<NodeStanding> for NodeStandingView {
             session: session.into(),
             latency_us,
             held_messages,
+            held_bytes,
             unconfirmed,
+            opened,
             failure,
         }
     }

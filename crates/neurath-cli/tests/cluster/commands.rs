@@ -1,0 +1,148 @@
+//! What people type about clusters, right and wrong: errors name the thing, the cause and the next step.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Outcome, neurath};
+use crate::world::{ALPHA, BETA, Cluster, GAMMA, Member, eventually};
+
+/// `neurath node` with these arguments, which does not start.
+fn node(data: &Path, arguments: &[&str]) -> Outcome {
+    Outcome::of(neurath().arg("node").arg("--data").arg(data).args(arguments))
+}
+
+fn init(data: &Path) -> Outcome {
+    Outcome::of(neurath().args(["cluster", "init", "--node", "alpha", "--data"]).arg(data))
+}
+
+/// An invitation that nobody can use any more; the command makes none.
+fn expired(member: &Member) -> String {
+    let mut socket = UnixStream::connect(member.data.join("control.sock")).unwrap();
+    let body = r#"{"valid_ms":0}"#;
+    let length = body.len();
+    let head = "POST /v1/cluster/invitations HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length:";
+    write!(socket, "{head} {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str::<Value>(body).unwrap()["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_cluster_is_made_once_and_while_its_node_does_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("alpha");
+    let made = init(&data);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.err.contains("holds its authority: keep a copy"), "{}", made.err);
+    init(&data).fails(1, &["belongs to the cluster `neurath` already"]);
+    let alone = dir.path().join("alone");
+    let running = Member::start(&alone, "alone", &[]);
+    init(&alone).fails(1, &["in use by process", "stop that one"]);
+    running.run(["cluster", "invite"]).fails(1, &["is in no cluster", "--listen"]);
+    running.run(["nodes"]).ok();
+    assert_eq!(running.json(["nodes"]), json!({"nodes": []}));
+    assert_eq!(running.json(["groups"]), json!({"groups": []}));
+    assert_eq!(running.json(["unconfirmed"]), json!({"count": 0, "latest": []}));
+    let mut names = neurath();
+    names.args(["cluster", "init", "--node", "two\nlines", "--data"]).arg(dir.path().join("named"));
+    Outcome::of(&mut names).fails(1, &["name"]);
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_said_before_the_node_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("alpha");
+    node(&data, &["--listen", "127.0.0.1:0"]).fails(1, &["belongs to no cluster yet", "--join", "cluster init"]);
+    init(&data);
+    for (address, why) in
+        [("nonsense", "cannot listen at `nonsense`"), ("127.0.0.1:http", "cannot listen at"), ("", "``")]
+    {
+        node(&data, &["--listen", address]).fails(1, &[why, "looks like"]);
+    }
+    // An address of documentation, which no machine has.
+    node(&data, &["--listen", "192.0.2.1:7700"]).fails(1, &["cannot listen at `192.0.2.1:7700`", "choose another"]);
+    node(&data, &["--listen", "0.0.0.0:0"]).fails(1, &["0.0.0.0:0", "all addresses", "--advertise HOST:PORT"]);
+    for (advertised, why) in
+        [("beta", "no port"), ("beta:x", "no number"), ("beta:0", "any"), ("0.0.0.0:1", "all addresses")]
+    {
+        let arguments = ["--listen", "127.0.0.1:0", "--advertise", advertised];
+        node(&data, &arguments).fails(1, &[advertised, why, "--advertise HOST:PORT"]);
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    node(&data, &["--listen", &address]).fails(1, &[&address, "in use", "choose another"]);
+    let plain = dir.path().join("plain");
+    let insecure = "--insecure-plain-tcp-on-loopback";
+    for address in ["0.0.0.0:0", "192.0.2.1:7700"] {
+        let outcome = node(&plain, &["--listen", address, insecure, "--advertise", "127.0.0.1:7700"]);
+        outcome.fails(1, &[address, "without TLS", "127.0.0.1", "join a cluster"]);
+    }
+    let peer = ["--listen", "127.0.0.1:0", insecure, "--insecure-peer", "somewhere"];
+    node(&plain, &peer).fails(1, &["`somewhere` is no peer", "looks like"]);
+    node(&plain, &[insecure]).fails(2, &["--listen"]);
+    node(&plain, &["--join", "x"]).fails(2, &["--listen"]);
+}
+
+#[test]
+fn who_may_not_join_is_told_why_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, new) = (dir.path().join("alpha"), dir.path().join("new"));
+    init(&data).ok();
+    let alpha = Member::start(&data, "alpha", &["--listen", "127.0.0.1:0"]);
+    let invite = || alpha.run(["cluster", "invite"]).ok().trim().to_owned();
+    let join = |data: &Path, name: &str, token: &str| {
+        node(data, &["--listen", "127.0.0.1:0", "--name", name, "--join", token])
+    };
+    let token = invite();
+    join(&new, "beta", "hello").fails(1, &["this is no invitation", "cluster invite"]);
+    join(&new, "beta", &token[..token.len() - 3]).fails(1, &["cut or mistyped", "copy it again"]);
+    join(&new, "alpha", &token).fails(1, &["the name `alpha` belongs to another node", "choose another"]);
+    // What went wrong has not used it up.
+    let beta = dir.path().join("beta");
+    let member = Member::start(&beta, "beta", &["--listen", "127.0.0.1:0", "--name", "beta", "--join", &token]);
+    join(&new, "gamma", &token).fails(1, &["was used by another node", "cluster invite"]);
+    member.run(["cluster", "invite"]).fails(1, &["does not hold the cluster's authority", "cluster init"]);
+    drop(member);
+    join(&beta, "beta", &invite()).fails(1, &["belongs to the cluster `neurath` already", "without `--join`"]);
+    join(&new, "gamma", &expired(&alpha)).fails(1, &["has expired", "cluster invite"]);
+    let short = alpha.command(["cluster", "invite", "--minutes", "0"]).output().unwrap();
+    assert_eq!(short.status.code(), Some(2));
+    let late = invite();
+    drop(alpha);
+    join(&new, "gamma", &late).fails(1, &["cannot be reached", "check that the node runs"]);
+}
+
+#[test]
+fn a_process_of_another_node_is_asked_for_there() {
+    let mut cluster = Cluster::with_grace(1500);
+    let agent = cluster.agent(ALPHA);
+    let echo = cluster.echo(ALPHA, &agent, BETA);
+    let alpha = &cluster.members[ALPHA];
+    for command in
+        [&["info", &echo][..], &["send", &echo, "1"], &["call", &echo, "1"], &["kill", &echo], &["kill", "-f", &echo]]
+    {
+        alpha.run(command.iter().copied()).fails(1, &[&echo, "lives on node beta", "run it there", "--data"]);
+    }
+    cluster.members[BETA].run(["info", &echo]).ok();
+    // A name on this node for a process of another.
+    alpha.call(&agent, &json!({"Register": {"node": "alpha", "name": "far", "pid": echo}}));
+    alpha.run(["kill", "far"]).fails(1, &["process far lives on node beta", &echo]);
+    let nobody = "5@0000000000000009.1";
+    let unknown = alpha.run(["info", nobody]);
+    unknown.fails(1, &["node 0000000000000009", "does not know", "neurath nodes"]);
+
+    // A node that is down is listed, and why.
+    cluster.members[BETA].kill();
+    eventually("beta to be down", || {
+        let beta = cluster.members[ALPHA].view_of("beta")?;
+        (beta["state"] == "down" && beta["session"] == "none" && beta["failure"].is_string()).then_some(())
+    });
+    let listed = cluster.members[GAMMA].run(["nodes"]).ok();
+    assert!(listed.contains("beta") && listed.contains("alive"), "{listed}");
+    cluster.members[ALPHA].run(["groups"]).ok();
+}
