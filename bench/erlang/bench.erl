@@ -58,7 +58,8 @@ run(sha256, N, K) ->
 run(save, _, K) -> upgrade:save(K);
 run(upgrade_1, N, K) -> upgrade:run(N, K);
 run(upgrade_1000, N, K) -> upgrade:run(N, K);
-run(upgrade_10000, N, K) -> upgrade:run(N, K).
+run(upgrade_10000, N, K) -> upgrade:run(N, K);
+run(Remote, N, K) -> remote:run(Remote, N, K).
 
 %% ---- how it is measured ----
 

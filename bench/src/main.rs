@@ -4,6 +4,7 @@
 //! `bench/erlang/bench.erl` on the other. Both print lines `key value`; [`report`] makes rows of them.
 //! Invariant: both sides get the same task with the same size, and neither runs while the other is measured.
 
+mod beams;
 mod machine;
 mod ours;
 mod report;
@@ -69,12 +70,16 @@ enum Command {
         #[arg(long)]
         perf_map: bool,
     },
+    /// Be another node, as tasks of several nodes start it
+    #[command(hide = true)]
+    Node(ours::Other),
 }
 
 fn main() -> ExitCode {
     let Arguments { compare, command } = Arguments::parse();
     let done = match command {
         Some(Command::Ours { task, size, repeats, data, perf_map }) => ours::run(&task, size, repeats, data, perf_map),
+        Some(Command::Node(other)) => ours::be(other),
         None => run(&compare),
     };
     match done {
@@ -98,7 +103,7 @@ fn run(compare: &Compare) -> Result<()> {
         for round in 1..=rounds {
             for side in [Side::Ours, Side::Peer] {
                 eprintln!("bench: {} {size} × {repeats}, round {round} of {rounds}: {side}", task.name);
-                let samples = sides.measure(side, task.name, size, repeats)?;
+                let samples = sides.measure(side, task, size, repeats)?;
                 report.add(side, task.name, samples);
             }
         }

@@ -3,6 +3,7 @@
 //! Programs measure with their own clock and answer with what they found, so that asking them from outside adds
 //! nothing. What is printed are samples: a key, a blank, a number.
 
+mod remote;
 mod save;
 mod upgrade;
 
@@ -14,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use bench::kernels;
 use neurath_node::{InstallOptions, Node, NodeConfig};
 use serde_json::{Value, json};
+
+pub use remote::{Other, be};
 
 /// The benchmark's program; only its servers have a second version.
 const OLD: &str = "bench@1.0.0";
@@ -27,6 +30,9 @@ pub fn run(task: &str, size: u64, repeats: u32, data: Option<PathBuf>, perf_map:
     let data = data.unwrap_or_else(|| thrown_away.path().to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if remote::task(task).is_some() {
+            return remote::run(&data, task, size, repeats, perf_map).await;
+        }
         let ours = Ours::start(&data, perf_map).await?;
         let done = ours.measure(task, size, repeats).await;
         ours.node.stop();
@@ -46,7 +52,11 @@ struct Ours {
 
 impl Ours {
     async fn start(data: &Path, perf_map: bool) -> Result<Self> {
-        let node = Node::start(NodeConfig { perf_map, ..NodeConfig::new(data.join("node")) })?;
+        Self::start_with(NodeConfig { perf_map, ..NodeConfig::new(data.join("node")) }, data).await
+    }
+
+    async fn start_with(config: NodeConfig, data: &Path) -> Result<Self> {
+        let node = Node::start(config)?;
         for program in ["bench", "bench-v2"] {
             let path = guests().join(program).with_extension("wasm");
             let wasm = std::fs::read(&path)

@@ -63,6 +63,8 @@ impl Report {
         let peer = match row.peer {
             Peer::Erlang => self.value(Side::Peer, row.task, row.key),
             Peer::Native => self.value(Side::Ours, row.task, "native"),
+            Peer::Tcp => self.value(Side::Ours, row.task, "floor"),
+            Peer::Undisturbed => self.value(Side::Ours, row.task, "undisturbed"),
         };
         let peer = peer.with_context(missing)?;
         Ok(Figures { ours, peer, ratio: row.unit.ratio(ours, peer) })
@@ -135,10 +137,15 @@ impl Report {
         let mut out =
             String::from("| what | Neurath | peer | ratio | p50 / p99 / max | peer's |\n|---|--:|--:|--:|---|---|\n");
         for (row, [_, ours, peer, ratio, unit, quantiles, peers]) in rows.iter().zip(self.cells(rows)?) {
-            let native = if row.peer == Peer::Native { " (native)" } else { "" };
+            let whose = match row.peer {
+                Peer::Erlang => "",
+                Peer::Native => " (native)",
+                Peer::Tcp => " (bare TCP)",
+                Peer::Undisturbed => " (none stopped)",
+            };
             let _ = writeln!(
                 out,
-                "| {} | {ours} {unit} | {peer} {unit}{native} | {ratio} | {quantiles} | {peers} |",
+                "| {} | {ours} {unit} | {peer} {unit}{whose} | {ratio} | {quantiles} | {peers} |",
                 row.what
             );
         }
@@ -200,6 +207,14 @@ impl Report {
                 peer("suspended_longest_pause"),
             ));
         }
+        for plain in ["remote_round_trip", "remote_one_way_100B", "remote_bulk_64KiB"] {
+            let Some(row) = rows.iter().find(|row| row.task.strip_suffix("_tls") == Some(plain)) else { continue };
+            let ours = self.value(Side::Ours, row.task, row.key);
+            if let (Some(ours), Some(peer)) = (ours, self.value(Side::Peer, plain, row.key)) {
+                let ratio = row.unit.ratio(ours, peer);
+                note(format!("{}: ours with TLS against Erlang's without: {ratio:.2}.", row.task));
+            }
+        }
         if let Some(build) = self.value(Side::Ours, "save", "build") {
             note(format!("save_to_running: {} ms of it are cargo and rustc.", shown(build)));
         }
@@ -213,6 +228,8 @@ fn peer_name(row: &Row) -> &'static str {
     match row.peer {
         Peer::Erlang => "Erlang/OTP",
         Peer::Native => "native Rust",
+        Peer::Tcp => "bare TCP",
+        Peer::Undisturbed => "none stopped",
     }
 }
 

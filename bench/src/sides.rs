@@ -2,6 +2,7 @@
 //!
 //! It knows how they are started, and refuses to know what their figures mean.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,10 +10,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use crate::beams::Beams;
+use crate::tasks::Task;
+
 /// The peer's sources. They are part of this binary, so that it runs anywhere.
-const ERLANG: [(&str, &str); 3] = [
+const ERLANG: [(&str, &str); 4] = [
     ("bench.erl", include_str!("../erlang/bench.erl")),
     ("kernels.erl", include_str!("../erlang/kernels.erl")),
+    ("remote.erl", include_str!("../erlang/remote.erl")),
     ("upgrade.erl", include_str!("../erlang/upgrade.erl")),
 ];
 
@@ -60,20 +65,30 @@ impl Sides {
     }
 
     /// Carries out one task on one side.
-    pub fn measure(&mut self, side: Side, task: &str, size: u64, repeats: u32) -> Result<Samples> {
-        let task = [task.to_owned(), size.to_string(), repeats.to_string()];
+    pub fn measure(&mut self, side: Side, task: &Task, size: u64, repeats: u32) -> Result<Samples> {
+        let pin = self.pin.or(task.one_core().then_some(0));
+        let start = |program: &OsStr| command(program, pin);
+        // They end with this.
+        let mut others = None;
         let mut command = match side {
-            Side::Ours => {
-                let mut command = self.command(self.ours.as_os_str());
-                command.arg("ours").args(&task).arg("--data").arg(self.data.path());
-                command
-            }
+            Side::Ours => start(self.ours.as_os_str()),
             Side::Peer => {
-                let mut command = self.command("erl".as_ref());
-                command.args(["-noshell", "-s", "bench", "main"]).args(&task);
-                command.current_dir(self.beams.path()).env("ERL_CRASH_DUMP", "/dev/null");
-                command
+                let mut erlang = start("erl".as_ref());
+                if !task.others().is_empty() {
+                    let beams = others.insert(Beams::new(self.beams.path(), task.tls())?);
+                    for name in task.others() {
+                        beams.start(name, start("erl".as_ref()))?;
+                    }
+                    beams.configure("a", &mut erlang);
+                }
+                erlang.current_dir(self.beams.path()).env("ERL_CRASH_DUMP", "/dev/null");
+                erlang
             }
+        };
+        let task = [task.name.to_owned(), size.to_string(), repeats.to_string()];
+        match side {
+            Side::Ours => command.arg("ours").args(&task).arg("--data").arg(self.data.path()),
+            Side::Peer => command.args(["-noshell", "-s", "bench", "main"]).args(&task),
         };
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.with_context(|| format!("cannot run {:?}", command.get_program()))?;
@@ -88,11 +103,12 @@ impl Sides {
         let samples: Option<Samples> = text.lines().map(sample).collect();
         samples.with_context(|| format!("{side}, {}: this is no list of samples:\n{text}", task.join(" ")))
     }
+}
 
-    fn command(&self, program: &std::ffi::OsStr) -> Command {
-        let Some(core) = self.pin else { return Command::new(program) };
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(core.to_string()).arg(program);
-        command
-    }
+/// The program, kept on a core if one is given.
+fn command(program: &OsStr, pin: Option<u32>) -> Command {
+    let Some(core) = pin else { return Command::new(program) };
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(core.to_string()).arg(program);
+    command
 }

@@ -13,8 +13,37 @@ pub struct Task {
     pub repeats: u32,
 }
 
+/// Pairs of processes of `remote_pairs`.
+pub const PAIRS: u64 = 100;
+/// Members of the group of `group_broadcast`.
+pub const MEMBERS: u64 = 100;
+/// Who watch each process of `monitor_storm`, and how many monitors each of them has of it.
+pub const STORM: (u64, u64) = (10, 10);
+
 const fn task(name: &'static str, size: u64, quick_size: u64, repeats: u32) -> Task {
     Task { name, size, quick_size, repeats }
+}
+
+impl Task {
+    /// The nodes that the task needs beside the first.
+    pub fn others(&self) -> &'static [&'static str] {
+        match self.name {
+            "remote_stopped_peer" => &["b", "c"],
+            "monitor_storm" | "group_broadcast" => &["b"],
+            name if name.starts_with("remote_") => &["b"],
+            _ => &[],
+        }
+    }
+
+    /// Whether the nodes speak TLS.
+    pub fn tls(&self) -> bool {
+        self.name.ends_with("_tls")
+    }
+
+    /// Whether all of it runs on one core, where no core must be woken.
+    pub fn one_core(&self) -> bool {
+        self.name.ends_with("_one_core")
+    }
 }
 
 pub const TASKS: &[Task] = &[
@@ -36,6 +65,18 @@ pub const TASKS: &[Task] = &[
     task("upgrade_1000", 1_000, 100, 3),
     task("upgrade_10000", 10_000, 1_000, 2),
     task("save", 1, 1, 3),
+    task("remote_round_trip", 20_000, 2_000, 3),
+    task("remote_round_trip_one_core", 20_000, 2_000, 3),
+    task("remote_round_trip_tls", 20_000, 2_000, 3),
+    task("remote_one_way_100B", 400_000, 40_000, 3),
+    task("remote_one_way_100B_tls", 400_000, 40_000, 3),
+    task("remote_bulk_64KiB", 16_000, 800, 3),
+    task("remote_bulk_64KiB_tls", 8_000, 800, 3),
+    task("remote_pairs", 200_000, 20_000, 3),
+    task("remote_spawn", 5_000, 500, 3),
+    task("monitor_storm", 10_000, 1_000, 1),
+    task("group_broadcast", 400_000, 40_000, 3),
+    task("remote_stopped_peer", 20_000, 2_000, 1),
 ];
 
 /// What our figure is compared with.
@@ -44,6 +85,10 @@ pub enum Peer {
     Erlang,
     /// The same Rust, compiled natively; measured on our side.
     Native,
+    /// A bare blocking socket between the same two OS processes; measured on our side.
+    Tcp,
+    /// The same with no other node stopped; measured on our side.
+    Undisturbed,
 }
 
 /// A line of the result.
@@ -63,6 +108,7 @@ pub struct Row {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     PerSecond,
+    MegabytesPerSecond,
     Millis,
     Micros,
     Bytes,
@@ -72,6 +118,7 @@ impl Unit {
     pub fn name(self) -> &'static str {
         match self {
             Unit::PerSecond => "1/s",
+            Unit::MegabytesPerSecond => "MB/s",
             Unit::Millis => "ms",
             Unit::Micros => "µs",
             Unit::Bytes => "bytes",
@@ -81,7 +128,7 @@ impl Unit {
     /// Above 1 where ours is better.
     pub fn ratio(self, ours: f64, peer: f64) -> f64 {
         match self {
-            Unit::PerSecond => ours / peer,
+            Unit::PerSecond | Unit::MegabytesPerSecond => ours / peer,
             Unit::Millis | Unit::Micros | Unit::Bytes => peer / ours,
         }
     }
@@ -100,10 +147,14 @@ const fn pause(name: &'static str, what: &'static str, task: &'static str) -> Ro
 }
 
 const fn native(name: &'static str, what: &'static str, task: &'static str) -> Row {
-    Row { peer: Peer::Native, ..row(name, what, task, Unit::Millis) }
+    against(Peer::Native, row(name, what, task, Unit::Millis))
 }
 
-use Unit::{Bytes, Micros, Millis, PerSecond};
+const fn against(peer: Peer, row: Row) -> Row {
+    Row { peer, ..row }
+}
+
+use Unit::{Bytes, MegabytesPerSecond, Micros, Millis, PerSecond};
 
 pub const ROWS: &[Row] = &[
     timed(row("local_round_trip", "round trips, a pid and a number (16 B)", "round_trip", PerSecond)),
@@ -130,6 +181,24 @@ pub const ROWS: &[Row] = &[
     row("upgrade_10000_total", "10,000 servers upgraded under load", "upgrade_10000", Millis),
     pause("upgrade_10000_longest_pause", "… a client's longest wait", "upgrade_10000"),
     row("save_to_running", "from saving a file to the first new answer", "save", Millis),
+    timed(row("remote_round_trip", "round trip between two nodes (median)", "remote_round_trip", Micros)),
+    against(Peer::Tcp, row("remote_round_trip_vs_tcp", "the same", "remote_round_trip", Micros)),
+    timed(row("remote_round_trip_one_core", "the same, all on one core", "remote_round_trip_one_core", Micros)),
+    against(
+        Peer::Tcp,
+        row("remote_round_trip_one_core_vs_tcp", "the same, all on one core", "remote_round_trip_one_core", Micros),
+    ),
+    timed(row("remote_round_trip_tls", "round trip, TLS on both sides", "remote_round_trip_tls", Micros)),
+    row("remote_one_way_100B", "one way to another node, 100 B", "remote_one_way_100B", PerSecond),
+    row("remote_one_way_100B_tls", "the same, TLS on both sides", "remote_one_way_100B_tls", PerSecond),
+    row("remote_bulk_64KiB", "one way to another node, 64 KiB", "remote_bulk_64KiB", MegabytesPerSecond),
+    row("remote_bulk_64KiB_tls", "the same, TLS on both sides", "remote_bulk_64KiB_tls", MegabytesPerSecond),
+    row("remote_pairs", "round trips of 100 pairs at once", "remote_pairs", PerSecond),
+    row("remote_spawn", "processes started on another node and ended, monitored", "remote_spawn", PerSecond),
+    row("monitor_storm", "10,000 monitors fire when a node is killed, first to last", "monitor_storm", Millis),
+    row("group_broadcast", "messages to a group of 100 on another node", "group_broadcast", PerSecond),
+    timed(row("remote_stopped_peer", "round trip while a third node is stopped", "remote_stopped_peer", Micros)),
+    against(Peer::Undisturbed, row("remote_stopped_peer_vs_none", "the same", "remote_stopped_peer", Micros)),
 ];
 
 #[cfg(test)]

@@ -50,7 +50,9 @@ fn nextest(shell: &Shell) {
 }
 
 fn erlang(shell: &Shell) -> Result<()> {
-    let has_erlang = || shell.succeeds(shell.program("erl").args(["-noshell", "-eval", "halt()."]));
+    // Its nodes speak TLS to each other by that application.
+    let ask = "{module, _} = code:ensure_loaded(ssl), halt().";
+    let has_erlang = || shell.succeeds(shell.program("erl").args(["-noshell", "-eval", ask]));
     if has_erlang() {
         eprintln!("setup: Erlang is installed");
         return Ok(());
@@ -59,17 +61,17 @@ fn erlang(shell: &Shell) -> Result<()> {
         let mut command = shell.program("apt-get");
         command
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .args("-q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends erlang-base".split(' '));
+            .args("-q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends erlang-ssl".split(' '));
         command
     };
-    eprintln!("setup: apt-get install erlang-base");
+    eprintln!("setup: apt-get install erlang-ssl");
     let installed = shell.run(&mut install()).or_else(|_| {
         shell.run(shell.program("apt-get").args(["-q", "update"]))?;
         shell.run(&mut install())
     });
-    installed.context("the benchmarks compare with Erlang/OTP: install it (on Debian, as root: erlang-base)")?;
+    installed.context("the benchmarks compare with Erlang/OTP: install it with its application ssl (on Debian, as root: erlang-ssl)")?;
     if !has_erlang() {
-        bail!("Erlang was installed, but `erl` cannot be run");
+        bail!("Erlang was installed, but `erl` cannot be run, or lacks its application ssl");
     }
     Ok(())
 }

@@ -154,10 +154,12 @@ impl Session {
     /// A delivered message has found its place: the peer may send as much again.
     pub fn consumed(&mut self, now: u64, credit: Credit) {
         self.tick(now);
-        if let Some(open) = &mut self.open {
-            open.incoming.consumed(self.now, credit);
+        let Some(open) = &mut self.open else { return };
+        open.incoming.consumed(self.now, credit);
+        // It changes nothing else, and most of it the peer is told later.
+        if open.incoming.tell_until().is_some_and(|until| until <= self.now) {
+            self.act();
         }
-        self.act();
     }
 
     /// Ends the association, as when the peer is known to be gone or this node leaves; the peer is told if it can be.

@@ -7,10 +7,12 @@ use neurath::prelude::*;
 
 pub mod kernels;
 mod load;
+mod remote;
 mod server;
 
 pub use load::{Load, Seen, caller, caster};
 pub use measure::{Histogram, Latency};
+pub use remote::{Watch, member, nuisance, pinger, sentinel, watcher};
 pub use server::{BenchAnswer, BenchServer, Count, Order, keeper};
 
 /// How long so many things took.
@@ -36,6 +38,11 @@ pub enum Job {
     Fib { n: u64, reply: ReplyTo<(u64, u64)> },
     Nbody { steps: u64, reply: ReplyTo<(u64, f64)> },
     Sha256 { len: u32, reply: ReplyTo<(u64, u32)> },
+    RemoteRoundTrips { node: String, count: u64, reply: ReplyTo<Latency> },
+    RemoteOneWay { node: String, count: u64, payload: u32, reply: ReplyTo<Measured> },
+    RemotePairs { node: String, pairs: u32, count: u64, reply: ReplyTo<Measured> },
+    RemoteSpawn { node: String, count: u64, reply: ReplyTo<Measured> },
+    Broadcast { node: String, members: u32, count: u64, reply: ReplyTo<Measured> },
 }
 
 /// Does one job.
@@ -54,6 +61,11 @@ pub async fn bench() {
         Job::Fib { n, reply } => reply.send(compute_fib(n)),
         Job::Nbody { steps, reply } => reply.send(compute_nbody(steps)),
         Job::Sha256 { len, reply } => reply.send(compute_sha256(len)),
+        Job::RemoteRoundTrips { node, count, reply } => reply.send(remote::round_trips(&node, count).await),
+        Job::RemoteOneWay { node, count, payload, reply } => reply.send(remote::one_way(&node, count, payload).await),
+        Job::RemotePairs { node, pairs, count, reply } => reply.send(remote::pairs(&node, pairs, count).await),
+        Job::RemoteSpawn { node, count, reply } => reply.send(remote::spawn_exit(&node, count).await),
+        Job::Broadcast { node, members, count, reply } => reply.send(remote::broadcast(&node, members, count).await),
     }
 }
 
@@ -185,6 +197,10 @@ pub async fn sink(count: u64, parent: Pid) {
 /// Sends `count` messages, never more than `window` of them unread; with a window of 0, as many as the sink takes.
 #[neurath::process(accepts(More))]
 pub async fn source(sink: Pid, count: u64, window: u32, payload: u32) {
+    source_to(sink, count, window, payload).await;
+}
+
+async fn source_to(sink: Pid, count: u64, window: u32, payload: u32) {
     let bytes = vec![7u8; payload as usize];
     let me = self_pid();
     let mut credit = window;

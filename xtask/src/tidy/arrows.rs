@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
         may_use: &["neurath-proto", "neurath-kernel"],
         never: &["tokio", "wasmtime", "axum", "redb"],
     },
-    Rule { package: "neurath-bench", may_use: &["neurath-node", "neurath-code"], never: &[] },
+    Rule { package: "neurath-bench", may_use: &["neurath-node", "neurath-code", "neurath-proto"], never: &[] },
     Rule { package: "xtask", may_use: &["neurath-code"], never: &["tokio", "wasmtime"] },
 ];
 

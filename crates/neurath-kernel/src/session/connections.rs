@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use neurath_proto::frame::{Association, Frame, FrameNumber, Generation, Hello, Limits};
+use neurath_proto::frame::{Association, Frame, FrameNumber, Generation, Hello, Limits, PART_BYTES_MAX};
 use neurath_proto::id::Incarnation;
 
 use super::{CloseReason, ConnectionId, EndReason, Origin, Session, SessionConfig, SessionEffect, Violation};
@@ -149,12 +149,18 @@ impl Session {
 
     pub(super) fn read(&mut self, id: ConnectionId, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        // Most of what comes is read where it lies: only what was begun before must be put together.
         let mut unread = mem::take(&mut connection.unread);
-        unread.extend_from_slice(bytes);
+        let all = if unread.is_empty() {
+            bytes
+        } else {
+            unread.extend_from_slice(bytes);
+            &unread[..]
+        };
         let mut at = 0;
         // A frame may close its connection: the rest is then not read.
         while let Some(stage) = self.stage_of(id) {
-            match self.read_one(id, stage, &unread[at..]) {
+            match self.read_one(id, stage, &all[at..]) {
                 Ok(Some(length)) => at += length,
                 Ok(None) => break,
                 Err(violation) => {
@@ -167,8 +173,7 @@ impl Session {
             }
         }
         if let Some(connection) = self.connections.get_mut(&id) {
-            unread.drain(..at);
-            connection.unread = unread;
+            connection.unread = all[at..].to_vec();
         }
     }
 
@@ -359,7 +364,11 @@ impl Session {
                         frame.encode(&mut bytes);
                     }
                 }
-                while bytes.len() < self.config.write_bytes && self.outgoing.write_next(&mut bytes) {}
+                if self.outgoing.write_next(&mut bytes) {
+                    let rest = self.outgoing.unwritten_bytes();
+                    bytes.reserve(rest.min(self.config.write_bytes + PART_BYTES_MAX));
+                    while bytes.len() < self.config.write_bytes && self.outgoing.write_next(&mut bytes) {}
+                }
                 // What is owed later goes along with what goes out now.
                 if let Some(open) = &mut self.open
                     && open.incoming.tell_until().is_some_and(|until| until <= self.now || !bytes.is_empty())

@@ -18,6 +18,49 @@ pub(super) fn charge(message: &[u8]) -> u64 {
     message.len() as u64 + MESSAGE_OVERHEAD
 }
 
+/// What is accepted and not acknowledged, under the numbers in which it was accepted.
+#[derive(Default)]
+struct Messages {
+    /// The number of the first slot.
+    first: u64,
+    /// A message that was acknowledged leaves an empty slot until those before it are too; the first is never empty.
+    slots: VecDeque<Option<Message>>,
+    count: usize,
+}
+
+impl Messages {
+    fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    fn push(&mut self, message: Message) {
+        self.slots.push_back(Some(message));
+        self.count += 1;
+    }
+
+    fn get(&self, id: u64) -> Option<&Message> {
+        self.slots.get(id.checked_sub(self.first)? as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut Message> {
+        self.slots.get_mut(id.checked_sub(self.first)? as usize)?.as_mut()
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Message> {
+        let message = self.slots.get_mut(id.checked_sub(self.first)? as usize)?.take()?;
+        self.count -= 1;
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        Some(message)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.slots.iter().flatten()
+    }
+}
+
 struct Message {
     /// `None`: the node itself.
     from: Option<Pid>,
@@ -71,9 +114,7 @@ enum Class {
 /// See the module.
 pub(super) struct Outgoing {
     config: SessionConfig,
-    /// Accepted and not acknowledged, in the order accepted.
-    messages: BTreeMap<u64, Message>,
-    next_message: u64,
+    messages: Messages,
     held_bytes: u64,
     full: bool,
     senders: BTreeMap<Pid, Sender>,
@@ -101,8 +142,7 @@ impl Outgoing {
     pub(super) fn new(config: SessionConfig) -> Self {
         Self {
             config,
-            messages: BTreeMap::new(),
-            next_message: 0,
+            messages: Messages::default(),
             held_bytes: 0,
             full: false,
             senders: BTreeMap::new(),
@@ -149,8 +189,7 @@ impl Outgoing {
 
     fn accept(&mut self, from: Option<Pid>, bytes: Vec<u8>) -> bool {
         self.held_bytes += charge(&bytes);
-        let id = self.next_message;
-        self.next_message += 1;
+        let id = self.messages.next();
         match from {
             None => self.first.push_back(id),
             Some(from) => {
@@ -161,7 +200,7 @@ impl Outgoing {
                 }
             }
         }
-        self.messages.insert(id, Message { from, bytes, begun: false });
+        self.messages.push(Message { from, bytes, begun: false });
         let filled = !self.full && self.held_bytes > self.config.held_bytes_max;
         self.full |= filled;
         filled
@@ -175,7 +214,7 @@ impl Outgoing {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.count == 0
     }
 
     /// A new association with a peer that takes this; the messages that it does not take are given back.
@@ -184,7 +223,7 @@ impl Outgoing {
         self.large_window = Window { used: 0, granted: u64::from(limits.large_window_bytes) };
         self.message_bytes_max = limits.message_bytes_max.min(self.config.limits.message_bytes_max);
         let limit = self.message_bytes_max as usize;
-        if self.messages.values().all(|message| message.bytes.len() <= limit) {
+        if self.messages.iter().all(|message| message.bytes.len() <= limit) {
             return Vec::new();
         }
         let (long, rest): (Vec<_>, Vec<_>) = self.take_all().into_iter().partition(|m| m.bytes.len() > limit);
@@ -199,13 +238,13 @@ impl Outgoing {
     pub(super) fn take_all(&mut self) -> Vec<Unconfirmed> {
         let (full, limit) = (self.full, self.message_bytes_max);
         let windows = (self.small_window, self.large_window);
-        let next_message = self.next_message;
+        let next = self.messages.next();
         let old = core::mem::replace(self, Self::new(self.config));
-        (self.full, self.message_bytes_max, self.next_message) = (full, limit, next_message);
+        (self.full, self.message_bytes_max, self.messages.first) = (full, limit, next);
         (self.small_window, self.large_window) = windows;
         let given_back =
             |message: Message| Unconfirmed { from: message.from, bytes: message.bytes, maybe_delivered: message.begun };
-        old.messages.into_values().map(given_back).collect()
+        old.messages.slots.into_iter().flatten().map(given_back).collect()
     }
 
     /// A new connection carries the association; the peer has received up to `received`.
@@ -233,12 +272,17 @@ impl Outgoing {
             self.written = self.written.saturating_sub(1);
             self.sent_bytes -= cut.length;
             if matches!(cut.place, Place::Whole | Place::Last { .. })
-                && let Some(message) = self.messages.remove(&cut.message)
+                && let Some(message) = self.messages.remove(cut.message)
             {
                 self.held_bytes -= charge(&message.bytes);
             }
         }
         Ok(())
+    }
+
+    /// About how much is accepted and was not given to any connection yet.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        self.held_bytes.saturating_sub(self.sent_bytes as u64) as usize
     }
 
     /// Appends the next part, if there is one that may be sent now; whether there was.
@@ -247,7 +291,7 @@ impl Outgoing {
             return false;
         }
         let Some(cut) = self.sent.get(self.written).copied() else { return false };
-        let Some(message) = self.messages.get(&cut.message) else { return false };
+        let Some(message) = self.messages.get(cut.message) else { return false };
         self.written += 1;
         let number = FrameNumber(self.acked + self.written as u64);
         let bytes = &message.bytes[cut.at..cut.at + cut.length];
@@ -288,7 +332,7 @@ impl Outgoing {
 
     fn cut_first(&mut self) -> bool {
         let Some(id) = self.first.front().copied() else { return false };
-        let Some(length) = self.messages.get(&id).map(|message| message.bytes.len()) else { return false };
+        let Some(length) = self.messages.get(id).map(|message| message.bytes.len()) else { return false };
         let charge = length as u64 + MESSAGE_OVERHEAD;
         if !self.small_window.has_room(charge) {
             return false;
@@ -353,7 +397,7 @@ impl Outgoing {
     }
 
     fn push_cut(&mut self, cut: Cut) {
-        if let Some(message) = self.messages.get_mut(&cut.message) {
+        if let Some(message) = self.messages.get_mut(cut.message) {
             message.begun = true;
         }
         self.sent_bytes += cut.length;
@@ -364,7 +408,7 @@ impl Outgoing {
     fn finish_message(&mut self, from: Pid) {
         let Some(sender) = self.senders.get_mut(&from) else { return };
         sender.messages.pop_front();
-        match sender.messages.front().and_then(|id| self.messages.get(id)) {
+        match sender.messages.front().and_then(|id| self.messages.get(*id)) {
             Some(message) => self.queue(from, message.bytes.len()),
             None => {
                 self.senders.remove(&from);
@@ -377,7 +421,7 @@ impl Outgoing {
     }
 
     pub(super) fn report(&self, info: &mut SessionInfo) {
-        info.held_messages = self.messages.len();
+        info.held_messages = self.messages.count;
         info.held_bytes = self.held_bytes;
         info.sent_frames = self.sent.len();
         info.sent_bytes = self.sent_bytes;
@@ -386,12 +430,8 @@ impl Outgoing {
 }
 
 /// The first sender of a queue, its first message and that one's length.
-fn first(
-    queue: &VecDeque<Pid>,
-    senders: &BTreeMap<Pid, Sender>,
-    messages: &BTreeMap<u64, Message>,
-) -> Option<(Pid, u64, usize)> {
+fn first(queue: &VecDeque<Pid>, senders: &BTreeMap<Pid, Sender>, messages: &Messages) -> Option<(Pid, u64, usize)> {
     let from = *queue.front()?;
     let id = *senders.get(&from)?.messages.front()?;
-    Some((from, id, messages.get(&id)?.bytes.len()))
+    Some((from, id, messages.get(id)?.bytes.len()))
 }

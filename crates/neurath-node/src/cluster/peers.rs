@@ -3,7 +3,7 @@
 //! It refuses to know processes: what comes in for them goes out as a [`News`], in order. Invariants: what a peer says
 //! is checked before it becomes news; a schema is declared before the first message of its type, in every association.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,8 @@ const SCHEMA_BYTES_MAX: usize = 1 << 16;
 const SCHEMAS_MAX: usize = 1 << 16;
 /// A schema is declared in pieces of this size: each must fit into one part.
 const SCHEMA_PIECE: usize = 12 << 10;
+/// What most signals take beside their payload.
+const SIGNAL_BYTES: usize = 128;
 const WAKER: Token = Token(0);
 
 /// What a shard learns from its peers.
@@ -66,7 +68,7 @@ pub(crate) struct Peers {
     incarnation: Incarnation,
     poll: Poll,
     events: Events,
-    peers: HashMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, Peer>,
     tokens: HashMap<Token, (NodeId, ConnectionId)>,
     last_token: usize,
     /// Peers that have something to do, each once.
@@ -80,8 +82,9 @@ struct Peer {
     session: Session,
     links: BTreeMap<ConnectionId, Link>,
     last_connection: u64,
-    declared: HashSet<SchemaId>,
-    known: HashMap<SchemaHash, SchemaId>,
+    /// Which schemas were, by their numbers.
+    declared: Vec<bool>,
+    known: BTreeMap<SchemaHash, SchemaId>,
     /// The beginning of a schema that is being declared.
     begun: Vec<u8>,
     /// Counts associations that ended, so that what a shard says in one does not get into the next.
@@ -112,7 +115,7 @@ pub struct PeerInfo {
 }
 
 /// The schemas of a peer, as this node numbers them.
-struct PeerTypes<'a>(&'a TypeTable, &'a HashMap<SchemaHash, SchemaId>);
+struct PeerTypes<'a>(&'a TypeTable, &'a BTreeMap<SchemaHash, SchemaId>);
 
 impl WireTypes for PeerTypes<'_> {
     fn hash(&self, schema: SchemaId) -> SchemaHash {
@@ -139,7 +142,7 @@ impl Peers {
             incarnation,
             poll,
             events: Events::with_capacity(256),
-            peers: HashMap::new(),
+            peers: BTreeMap::new(),
             tokens: HashMap::new(),
             last_token: WAKER.0,
             dirty: VecDeque::new(),
@@ -154,26 +157,28 @@ impl Peers {
 
     /// A signal of one of this node's shards, which has seen `epoch` associations with the node end.
     pub(crate) fn send(&mut self, now: u64, node: NodeId, epoch: u64, signal: Signal) {
-        if !self.peers.contains_key(&node) && !self.cluster.knows(node) {
-            let why = format!("no node {node} is known to this cluster");
-            self.news.push_back(News::Unsent(signal, why.clone()));
-            return self.news.push_back(News::Down { node, why, epoch: None });
+        if !self.peers.contains_key(&node) {
+            if !self.cluster.knows(node) {
+                let why = format!("no node {node} is known to this cluster");
+                self.news.push_back(News::Unsent(signal, why.clone()));
+                return self.news.push_back(News::Down { node, why, epoch: None });
+            }
+            self.peer(node);
         }
-        let types = self.types.clone();
-        let peer = self.peer(node);
+        let Some(peer) = self.peers.get_mut(&node) else { return };
         if epoch < peer.epoch {
             let why = "the association with its node had ended".to_owned();
             return self.news.push_back(News::Unsent(signal, why));
         }
         if let Some(schema) = schema_of(&signal)
-            && peer.declared.insert(schema)
+            && !peer.is_declared(schema)
         {
-            peer.declare(now, &types, schema);
+            peer.declare(now, &self.types, schema);
         }
-        let mut bytes = vec![NodeMessage::SIGNAL];
-        wire::encode(&signal, &*types, &mut bytes);
+        let mut bytes = Vec::with_capacity(SIGNAL_BYTES + payload_bytes(&signal));
+        bytes.push(NodeMessage::SIGNAL);
+        wire::encode(&signal, &*self.types, &mut bytes);
         let from = signal.sender().unwrap_or(node_itself(self.cluster.node));
-        let Some(peer) = self.peers.get_mut(&node) else { return };
         match peer.session.queue(now, from, bytes) {
             Ok(()) => {}
             Err(SendError::TooLong { limit_bytes, .. }) => {
@@ -185,7 +190,10 @@ impl Peers {
                 self.news.push_back(News::Unsent(signal, why));
             }
         }
-        self.touch(node);
+        if !peer.dirty {
+            peer.dirty = true;
+            self.dirty.push_back(node);
+        }
     }
 
     /// Something that this node itself says, encoded: it goes first, unless it is long.
@@ -337,8 +345,8 @@ impl Peers {
             session: Session::new(cluster.node, incarnation, node, cluster.session),
             links: BTreeMap::new(),
             last_connection: 0,
-            declared: HashSet::new(),
-            known: HashMap::new(),
+            declared: Vec::new(),
+            known: BTreeMap::new(),
             begun: Vec::new(),
             epoch: 0,
             dirty: false,
@@ -373,7 +381,14 @@ impl Out<'_> {
 }
 
 impl Peer {
+    fn is_declared(&self, schema: SchemaId) -> bool {
+        self.declared.get(schema.0 as usize).copied().unwrap_or_default()
+    }
+
     fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) {
+        let at = schema.0 as usize;
+        self.declared.resize(self.declared.len().max(at + 1), false);
+        self.declared[at] = true;
         let Some(schema) = types.schema(schema) else { return };
         let bytes = schema.encode();
         let mut pieces = bytes.chunks(SCHEMA_PIECE).peekable();
@@ -591,6 +606,14 @@ fn schema_of(signal: &Signal) -> Option<SchemaId> {
             Some(*schema)
         }
         _ => None,
+    }
+}
+
+/// What of a signal is the user's.
+fn payload_bytes(signal: &Signal) -> usize {
+    match signal {
+        Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => envelope.payload.len(),
+        _ => 0,
     }
 }
 
