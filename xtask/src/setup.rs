@@ -69,7 +69,9 @@ fn erlang(shell: &Shell) -> Result<()> {
         shell.run(shell.program("apt-get").args(["-q", "update"]))?;
         shell.run(&mut install())
     });
-    installed.context("the benchmarks compare with Erlang/OTP: install it with its application ssl (on Debian, as root: erlang-ssl)")?;
+    installed.context(
+        "the benchmarks compare with Erlang/OTP: install it with its application ssl (on Debian, as root: erlang-ssl)",
+    )?;
     if !has_erlang() {
         bail!("Erlang was installed, but `erl` cannot be run, or lacks its application ssl");
     }

@@ -163,7 +163,7 @@ pub(crate) struct Becoming {
     pub(crate) state: Vec<u8>,
 }
 
-/// Messages to one process elsewhere that are not known to have found room.
+/// Messages to one process elsewhere that are not known to have found room; long ones count as several.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Debt {
     /// All of them.

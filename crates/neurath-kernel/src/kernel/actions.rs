@@ -17,9 +17,10 @@ impl Kernel {
                 let to = envelope.to;
                 self.trace(pid, || Happened::Sent(Post::sent(&envelope)));
                 let elsewhere = envelope.class != Class::Reply && !self.is_here(to);
+                let bytes = envelope.payload.len();
                 self.route_message(envelope);
                 if elsewhere {
-                    self.sent_elsewhere(slot, to);
+                    self.sent_elsewhere(slot, to, bytes);
                 }
             } else {
                 self.perform_one(slot, pid, port, action);

@@ -19,8 +19,12 @@ impl Kernel {
 
     /// A process sends to another shard or node, which can only say `Full` some time later. So it is asked now and then
     /// whether what was sent has found room, and a sender that is far ahead of the answers is held.
-    pub(super) fn sent_elsewhere(&mut self, slot: Slot, target: Pid) {
+    pub(super) fn sent_elsewhere(&mut self, slot: Slot, target: Pid, bytes: usize) {
         let window = self.window();
+        // A mailbox is full by messages or by bytes: a long one counts as several.
+        let limits = self.config.port;
+        let bytes_each = (limits.mailbox_bytes / u64::from(limits.mailbox_messages.max(1))).max(1);
+        let cost = 1 + (bytes as u64 / bytes_each).min(u64::from(u32::MAX / 2)) as u32;
         let Some(process) = self.at(slot) else { return };
         let from = process.pid;
         if process.debts.len() >= DEBTS_MAX && !process.debts.contains_key(&target) {
@@ -34,7 +38,7 @@ impl Kernel {
         }
         let Some(process) = self.at(slot) else { return };
         let debt = process.debts.entry(target).or_default();
-        debt.sent += 1;
+        debt.sent = debt.sent.saturating_add(cost);
         let (ask, hold) = (debt.asked == 0 && debt.sent > window / 2, debt.sent > window);
         if ask {
             debt.asked = debt.sent;
@@ -53,7 +57,7 @@ impl Kernel {
         self.hold_if_node_is_full(slot, target.node);
     }
 
-    /// Messages to one process elsewhere that may be on their way.
+    /// Messages to one process elsewhere that may be on their way; long ones count as several.
     fn window(&self) -> u32 {
         (self.config.port.mailbox_messages / 8).max(2)
     }

@@ -494,3 +494,27 @@ fn watchers_of_nodes_hear_of_each_that_comes_and_goes() {
     cluster.settle();
     assert!(seen.borrow()[0].contains("\"n1\""), "{seen:?}");
 }
+
+#[test]
+fn long_messages_to_another_node_are_held_by_their_bytes() {
+    let limits = PortLimits { mailbox_messages: 64, mailbox_bytes: 64 << 10, ..PortLimits::default() };
+    let mut cluster = Cluster::with(2, 3, limits);
+    let target = cluster.nodes[1].run_script(0, |_| Verdict::Wait);
+    let mut wake = 1;
+    let sender = cluster.nodes[0].run_script(0, move |poll| {
+        let payload = neurath_proto::envelope::Payload::new(&[0; 8 << 10]);
+        let class = neurath_proto::envelope::Class::Message;
+        poll.port.send(target, class, Ref::NONE, NUMBER, payload).unwrap();
+        poll.sleep(wake, 1);
+        wake += 1;
+        Verdict::Wait
+    });
+    for _ in 0..100 {
+        cluster.nodes[0].pass(1);
+        cluster.settle();
+    }
+    let sent = cluster.nodes[0].info(sender).unwrap().counts.sent;
+    let waits = cluster.nodes[1].info(target).unwrap();
+    assert!(sent >= 8 && waits.mailbox_bytes < 4 * limits.mailbox_bytes, "{sent} were sent");
+    assert_eq!(u64::from(waits.mailbox), sent, "nothing is lost");
+}

@@ -249,6 +249,14 @@ impl NodeLibrary {
         self.0.upgrade().map(Node)
     }
 
+    /// The current version stays in memory, so that the next process of it starts at once.
+    fn keep_if_current(node: &Node, version: &ModuleVersion, program: &Arc<Program>) {
+        let name = &version.name;
+        if node.0.store.current(name).is_ok_and(|current| current.is_some_and(|c| c.version == version.version)) {
+            node.0.shared.catalog.set_current(name.as_str(), Some(program.clone()));
+        }
+    }
+
     fn version(node: &Node, artifact: &[u8; 32]) -> Option<ModuleVersion> {
         let list = node.0.store.list().ok()?;
         list.into_iter().find(|version| version.hash.0 == *artifact)
@@ -262,7 +270,11 @@ impl Library for NodeLibrary {
             return Some(Ok(program));
         }
         let version = Self::version(&node, artifact)?;
-        Some(node.load_now(&version).map_err(|error| error.to_string()))
+        let loaded = node.load_now(&version);
+        if let Ok(program) = &loaded {
+            Self::keep_if_current(&node, &version, program);
+        }
+        Some(loaded.map_err(|error| error.to_string()))
     }
 
     fn read(&self, artifact: &[u8; 32]) -> Option<Vec<u8>> {
@@ -286,7 +298,9 @@ impl Library for NodeLibrary {
             if node.0.store.current(&put.name)?.is_none() {
                 node.0.store.set_current(&put.name, &put.version)?;
             }
-            node.compile(&prepared, put.name.as_str(), &put.version.to_string())
+            let program = node.compile(&prepared, put.name.as_str(), &put.version.to_string())?;
+            Self::keep_if_current(&node, &put, &program);
+            Ok(program)
         };
         let taken = take();
         if let Err(error) = &taken {
