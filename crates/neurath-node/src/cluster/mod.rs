@@ -279,13 +279,14 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                 }
             }
             Some(Event::Control { operator, .. }) => {
+                let why = "this release serves operators on the node's socket only";
                 if tell() {
-                    let why = "this release serves operators on the node's socket only";
                     tracing::warn!(operator, why, "an operator was refused");
                 }
             }
             Some(Event::Refused { from, error }) => {
-                if tell() {
+                let is_told = tell();
+                if is_told {
                     tracing::warn!(from, %error, "a connection was refused");
                 }
             }
