@@ -73,7 +73,7 @@ pub async fn agent() {
     let mut events = Vec::new();
     loop {
         receive! {
-            task: Task => perform(task, &mut events).await,
+            task: Task => perform(task, &events).await,
             down: Down => events.push(format!("down {}", down.reason)),
             exit: Exit => events.push(format!("exit {}", exit.reason)),
             down: NodeDown => events.push(format!("node down {}", down.reason)),
@@ -83,7 +83,7 @@ pub async fn agent() {
     }
 }
 
-async fn perform(task: Task, events: &mut Vec<String>) {
+async fn perform(task: Task, events: &[String]) {
     match task {
         Task::Nodes { reply } => reply.send(nodes().await.into_iter().map(|info| info.name).collect()),
         Task::Ping { node, reply } => reply.send(in_words(ping(find(&node).await).await)),
@@ -107,7 +107,7 @@ async fn perform(task: Task, events: &mut Vec<String>) {
         Task::Join { group, reply } => reply.send(in_words(group::join(&group).await)),
         Task::Members { group, reply } => reply.send(group::members(&group).await),
         Task::Kill { pid } => kill(pid),
-        Task::Events { reply } => reply.send(events.clone()),
+        Task::Events { reply } => reply.send(events.to_vec()),
         Task::Alien { pid } => drop(send(pid, Alien { n: 1 })),
     }
 }
