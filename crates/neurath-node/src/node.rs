@@ -34,6 +34,7 @@ use crate::types::TypeTable;
 use arguments::encode_arguments;
 
 pub use crate::shard::ProcessDetails;
+pub(crate) use clustering::Library;
 pub use clustering::{NodeStanding, init_cluster};
 pub use upgrading::{UpgradeOptions, UpgradeReport};
 
@@ -170,7 +171,7 @@ impl Node {
         jobs: Jobs,
     ) -> std::io::Result<()> {
         let inboxes = self.0.shared.inboxes.clone();
-        let loader = Loader::new(Box::new(clustering::NodeLibrary(Arc::downgrade(&self.0))), inboxes.clone());
+        let loader = Loader::new(Library(Arc::downgrade(&self.0)), inboxes.clone());
         let cluster = cluster.clone();
         std::thread::Builder::new().name("loader".into()).spawn(move || loader.run(&jobs))?;
         std::thread::Builder::new().name("net".into()).spawn(move || run_endpoint(endpoint, &cluster, &inboxes))?;

@@ -29,11 +29,11 @@ use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-pub(crate) use network::{Network, NodeNews};
+pub(crate) use network::Network;
 
 use crate::bodies::{Bodies, Footprint};
 use crate::catalog::loaded;
-use crate::cluster::peers::PeerInfo;
+use crate::cluster::peers::{NodeNews, PeerInfo};
 use crate::guest::Guest;
 use crate::inbox::Inbox;
 use crate::meter::{Meter, ShardLoad};
@@ -207,8 +207,6 @@ pub enum Command {
     SpawnFor {
         /// Its code.
         program: Arc<Program>,
-        /// The entry.
-        entry: u32,
         /// Who wants it.
         request: SpawnRequest,
     },
@@ -593,7 +591,7 @@ impl Shard {
                 self.report_upgrades();
                 self.upgrades.remove(&id);
             }
-            Command::SpawnFor { program, entry, request } => self.kernel.spawn_for(&program, entry, request),
+            Command::SpawnFor { program, request } => self.kernel.spawn_for(&program, request),
             Command::RefuseSpawn { request, why } => self.kernel.refuse_spawn(&request, why),
             Command::Peers(reply) => {
                 let _ = reply.send(self.peers());

@@ -81,7 +81,7 @@ impl Kernel {
         }
     }
 
-    /// Delivers something that the runtime says.
+    /// Delivers something that the runtime says; to a process that is being polled, after its turn.
     pub(super) fn notify(&mut self, slot: Slot, from: Pid, schema: SchemaId, notice: &impl Data) {
         let Some(process) = self.at(slot) else { return };
         let mut payload = Vec::new();
@@ -97,7 +97,7 @@ impl Kernel {
             payload: Payload::from(payload),
             attachments: None,
         };
-        self.deliver_to(slot, envelope);
+        self.deliver(envelope);
     }
 
     pub(super) fn mismatch(&mut self, slot: Slot, envelope: &Envelope, readers: &[SchemaId]) {

@@ -57,7 +57,7 @@ impl Kernel {
             if let Some(slot) = self.slot_of(watcher) {
                 let known = self.known.node_down;
                 let notice = NodeDown { monitor, node, reason: reason.to_string() };
-                self.notify_soon(slot, node_itself(node), known, &notice);
+                self.notify(slot, node_itself(node), known, &notice);
             }
         }
         if peer.up.is_some() {
@@ -86,8 +86,13 @@ impl Kernel {
         }
     }
 
-    /// Starts a process that another node asked for, and tells the asker.
-    pub fn spawn_for(&mut self, program: &Arc<Program>, entry: u32, request: SpawnRequest) {
+    /// Starts a process that another node asked for, or does not if its code has no such entry; the asker is told.
+    pub fn spawn_for(&mut self, program: &Arc<Program>, request: SpawnRequest) {
+        let Some(entry) = program.entries.iter().position(|entry| entry.name == request.entry) else {
+            let why = format!("`{}` has no entry `{}`", program.name, request.entry);
+            return self.refuse_spawn(&request, why);
+        };
+        let entry = entry as u32;
         let SpawnRequest { from, reference, arguments, link, monitor, .. } = request;
         let pid = self.serials.next_pid();
         let result = self.create(pid, program, entry, arguments, Some(from)).map(|slot| {
@@ -332,30 +337,11 @@ impl Kernel {
         }
     }
 
-    /// Delivers a notice, or keeps it until the process's turn is over.
-    fn notify_soon(&mut self, slot: Slot, from: Pid, schema: SchemaId, notice: &impl Data) {
-        let Some(process) = self.at(slot) else { return };
-        let mut payload = Vec::new();
-        notice.encode(&mut payload);
-        let envelope = Envelope {
-            class: Class::Notice,
-            from,
-            to: process.pid,
-            epoch: Epoch(0),
-            reference: Ref::NONE,
-            schema,
-            trace: TraceId(0),
-            payload: Payload::from(payload),
-            attachments: None,
-        };
-        self.deliver(envelope);
-    }
-
     fn tell_node_watchers(&mut self, node: NodeId, schema: SchemaId, notice: &impl Data) {
         let watchers: Vec<Pid> = self.node_watchers.iter().copied().collect();
         for watcher in watchers {
             match self.slot_of(watcher) {
-                Some(slot) => self.notify_soon(slot, node_itself(node), schema, notice),
+                Some(slot) => self.notify(slot, node_itself(node), schema, notice),
                 None => {
                     self.node_watchers.remove(&watcher);
                 }

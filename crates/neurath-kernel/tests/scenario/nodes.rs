@@ -129,10 +129,7 @@ impl Cluster {
         for node in &mut self.nodes {
             for wish in std::mem::take(&mut node.wanted) {
                 let program = node.program(None);
-                match program.entries.iter().position(|entry| entry.name == wish.entry) {
-                    Some(entry) => node.kernel(0).spawn_for(&program, entry as u32, wish),
-                    None => node.kernel(0).refuse_spawn(&wish, format!("there is no entry `{}`", wish.entry)),
-                }
+                node.kernel(0).spawn_for(&program, wish);
                 node.effects(0);
             }
         }
@@ -317,7 +314,7 @@ fn a_child_on_another_node_is_linked_and_watched_from_birth() {
         assert_eq!(words, ["down trapped: unreachable", "exit trapped: unreachable", "spawned"]);
         let (_, seen) = noter(&mut cluster.nodes[0], 0, wish("nothing".into()));
         cluster.settle();
-        assert_eq!(*seen.borrow(), ["Failed { why: \"there is no entry `nothing`\" }"]);
+        assert_eq!(*seen.borrow(), ["Failed { why: \"`test@1` has no entry `nothing`\" }"]);
     }
 }
 

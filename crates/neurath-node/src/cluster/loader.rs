@@ -13,6 +13,7 @@ use neurath_proto::NodeId;
 
 use super::Cluster;
 use crate::inbox::Inbox;
+use crate::node::Library;
 use crate::shard::{Command, Input};
 
 /// Bytes of a module in one message.
@@ -69,24 +70,6 @@ pub(crate) struct Jobs {
     pub(crate) queued: Arc<AtomicUsize>,
 }
 
-/// Where modules are kept and compiled.
-pub(crate) trait Library: Send {
-    /// A module that is loaded, or can be; `None` if this node does not have it.
-    fn program(&self, artifact: &[u8; 32]) -> Option<Result<Arc<Program>, String>>;
-    /// The bytes of a module.
-    fn read(&self, artifact: &[u8; 32]) -> Option<Vec<u8>>;
-    /// Takes a module that came from a node, checks it, and compiles it. A development version goes by its hash.
-    fn take(
-        &self,
-        artifact: &[u8; 32],
-        bytes: &[u8],
-        from: NodeId,
-        is_development: bool,
-    ) -> Result<Arc<Program>, String>;
-    /// The longest module that is taken.
-    fn module_bytes_max(&self) -> u64;
-}
-
 /// A module that is on its way.
 struct Fetch {
     node: NodeId,
@@ -96,8 +79,8 @@ struct Fetch {
 
 /// See the module.
 pub(crate) struct Loader {
-    pub(crate) library: Box<dyn Library>,
-    pub(crate) inboxes: Vec<Arc<Inbox<Input>>>,
+    library: Library,
+    inboxes: Vec<Arc<Inbox<Input>>>,
     fetches: HashMap<[u8; 32], Fetch>,
     /// The module that was asked for last, while a node fetches it.
     serving: Option<([u8; 32], Vec<u8>)>,
@@ -106,7 +89,7 @@ pub(crate) struct Loader {
 
 impl Loader {
     /// A loader with nothing to do.
-    pub(crate) fn new(library: Box<dyn Library>, inboxes: Vec<Arc<Inbox<Input>>>) -> Self {
+    pub(crate) fn new(library: Library, inboxes: Vec<Arc<Inbox<Input>>>) -> Self {
         Self { library, inboxes, fetches: HashMap::new(), serving: None, next_shard: 0 }
     }
 
@@ -222,12 +205,8 @@ impl Loader {
     }
 
     fn start(&mut self, program: &Arc<Program>, request: SpawnRequest) {
-        let Some(entry) = program.entries.iter().position(|entry| entry.name == request.entry) else {
-            let why = format!("`{}` has no entry `{}`", program.name, request.entry);
-            return self.refuse(request, why);
-        };
         self.next_shard = (self.next_shard + 1) % self.inboxes.len();
-        let command = Command::SpawnFor { program: program.clone(), entry: entry as u32, request };
+        let command = Command::SpawnFor { program: program.clone(), request };
         self.inboxes[self.next_shard].push(Input::Command(command));
     }
 

@@ -42,23 +42,39 @@ pub(crate) enum News {
     Signal(Signal),
     /// It could not be sent, or is not known to have arrived: why.
     Unsent(Signal, String),
-    /// An association is open.
-    Up(NodeId, Incarnation),
-    /// It has ended, or none came about.
+    /// For all shards.
+    Node(NodeNews),
+    /// For membership.
+    Gossip(NodeId, Vec<u8>),
+}
+
+/// What all shards are told of a node.
+#[derive(Clone, Debug)]
+pub enum NodeNews {
+    /// An association with it is open.
+    Up {
+        /// Which.
+        node: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// What people call it.
+        name: String,
+    },
+    /// It has ended.
     Down {
-        /// Which node.
+        /// Which.
         node: NodeId,
         /// Why.
         why: String,
-        /// How many associations with it have ended; `None`: it is not even known.
+        /// How many have ended by now; `None`: it is not even known.
         epoch: Option<u64>,
     },
-    /// No more should be sent to the node for now.
+    /// Its queue is full.
     Full(NodeId),
-    /// It may.
+    /// It is not any more.
     Drained(NodeId),
-    /// For membership.
-    Gossip(NodeId, Vec<u8>),
+    /// What people call it.
+    Named(NodeId, String),
 }
 
 /// See the module.
@@ -161,7 +177,7 @@ impl Peers {
             if !self.cluster.knows(node) {
                 let why = format!("no node {node} is known to this cluster");
                 self.news.push_back(News::Unsent(signal, why.clone()));
-                return self.news.push_back(News::Down { node, why, epoch: None });
+                return self.news.push_back(News::Node(NodeNews::Down { node, why, epoch: None }));
             }
             self.peer(node);
         }
@@ -190,10 +206,7 @@ impl Peers {
                 self.news.push_back(News::Unsent(signal, why));
             }
         }
-        if !peer.dirty {
-            peer.dirty = true;
-            self.dirty.push_back(node);
-        }
+        mark(&mut self.dirty, node, peer);
     }
 
     /// Something that this node itself says, encoded: it goes first, unless it is long.
@@ -283,10 +296,7 @@ impl Peers {
             if let Some(link) = peer.links.get_mut(&id) {
                 link.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
             }
-            if !peer.dirty {
-                peer.dirty = true;
-                self.dirty.push_back(node);
-            }
+            mark(&mut self.dirty, node, peer);
         }
     }
 
@@ -294,9 +304,8 @@ impl Peers {
     pub(crate) fn pump(&mut self, now: u64) {
         if self.next_deadline.is_some_and(|at| at <= now) {
             for (node, peer) in &mut self.peers {
-                if !peer.dirty && peer.session.next_deadline().is_some_and(|at| at <= now) {
-                    peer.dirty = true;
-                    self.dirty.push_back(*node);
+                if peer.session.next_deadline().is_some_and(|at| at <= now) {
+                    mark(&mut self.dirty, *node, peer);
                 }
             }
             self.next_deadline = None;
@@ -334,8 +343,7 @@ impl Peers {
             (a, b) => a.or(b),
         };
         if peer.links.values().any(|link| link.readable) {
-            peer.dirty = true;
-            self.dirty.push_back(node);
+            mark(&mut self.dirty, node, peer);
         }
     }
 
@@ -355,12 +363,17 @@ impl Peers {
     }
 
     fn touch(&mut self, node: NodeId) {
-        if let Some(peer) = self.peers.get_mut(&node)
-            && !peer.dirty
-        {
-            peer.dirty = true;
-            self.dirty.push_back(node);
+        if let Some(peer) = self.peers.get_mut(&node) {
+            mark(&mut self.dirty, node, peer);
         }
+    }
+}
+
+/// Notes that a peer has something to do.
+fn mark(dirty: &mut VecDeque<NodeId>, node: NodeId, peer: &mut Peer) {
+    if !peer.dirty {
+        peer.dirty = true;
+        dirty.push_back(node);
     }
 }
 
@@ -479,7 +492,10 @@ impl Peer {
                 let _ = registry.deregister(&mut link.connection);
                 return Some(link.token);
             }
-            SessionEffect::Up { incarnation, .. } => out.news.push_back(News::Up(node, incarnation)),
+            SessionEffect::Up { incarnation, .. } => {
+                let name = out.cluster.name_of(node);
+                out.news.push_back(News::Node(NodeNews::Up { node, incarnation, name }));
+            }
             SessionEffect::Deliver { bytes, credit } => {
                 if !self.broken
                     && let Err(why) = self.deliver(&bytes, out)
@@ -520,7 +536,7 @@ impl Peer {
                         }
                     }
                 }
-                out.news.push_back(News::Down { node, why, epoch: Some(self.epoch) });
+                out.news.push_back(News::Node(NodeNews::Down { node, why, epoch: Some(self.epoch) }));
             }
             SessionEffect::Refused { messages, limit_bytes } => {
                 for refused in messages {
@@ -530,8 +546,8 @@ impl Peer {
                     }
                 }
             }
-            SessionEffect::Full => out.news.push_back(News::Full(node)),
-            SessionEffect::Drained => out.news.push_back(News::Drained(node)),
+            SessionEffect::Full => out.news.push_back(News::Node(NodeNews::Full(node))),
+            SessionEffect::Drained => out.news.push_back(News::Node(NodeNews::Drained(node))),
         }
         None
     }

@@ -6,7 +6,6 @@ use neurath_kernel::membership::{Member, MemberInfo};
 use neurath_net::NodeKey;
 
 use super::*;
-use crate::cluster::loader::Library;
 use crate::cluster::peers::PeerInfo;
 use crate::cluster::{Cluster, SetupError, Unconfirmed};
 
@@ -176,23 +175,6 @@ fn standings(
     peers: &[PeerInfo],
 ) -> Vec<NodeStanding> {
     let version = members.as_ref().map(|(own, _)| own.version.clone()).unwrap_or_default();
-    let own = NodeStanding {
-        node: cluster.node,
-        name: cluster.name.clone(),
-        incarnation: Some(incarnation),
-        address: cluster.address().unwrap_or_default().to_owned(),
-        version,
-        state: "self",
-        session: "none",
-        latency_us: None,
-        held_messages: 0,
-        held_bytes: 0,
-        unconfirmed: 0,
-        opened: 0,
-        failure: None,
-    };
-    let infos: Vec<MemberInfo> = members.map(|(_, others)| others).unwrap_or_default();
-    let mut others: std::collections::BTreeMap<NodeId, NodeStanding> = std::collections::BTreeMap::new();
     let unknown = |node| NodeStanding {
         node,
         name: cluster.name_of(node),
@@ -208,6 +190,16 @@ fn standings(
         opened: 0,
         failure: cluster.failure(node),
     };
+    let own = NodeStanding {
+        incarnation: Some(incarnation),
+        name: cluster.name.clone(),
+        address: cluster.address().unwrap_or_default().to_owned(),
+        version,
+        state: "self",
+        ..unknown(cluster.node)
+    };
+    let infos: Vec<MemberInfo> = members.map(|(_, others)| others).unwrap_or_default();
+    let mut others: std::collections::BTreeMap<NodeId, NodeStanding> = std::collections::BTreeMap::new();
     for (node, known) in cluster.known() {
         others.entry(node).or_insert_with(|| unknown(node)).address = known.address;
     }
@@ -242,9 +234,9 @@ fn standings(
 }
 
 /// Where the loader finds modules: this node, while it lives.
-pub(super) struct NodeLibrary(pub(super) Weak<Inner>);
+pub(crate) struct Library(pub(super) Weak<Inner>);
 
-impl NodeLibrary {
+impl Library {
     fn node(&self) -> Option<Node> {
         self.0.upgrade().map(Node)
     }
@@ -261,10 +253,9 @@ impl NodeLibrary {
         let list = node.0.store.list().ok()?;
         list.into_iter().find(|version| version.hash.0 == *artifact)
     }
-}
 
-impl Library for NodeLibrary {
-    fn program(&self, artifact: &[u8; 32]) -> Option<Result<Arc<Program>, String>> {
+    /// A module that is loaded, or can be; `None` if this node does not have it.
+    pub(crate) fn program(&self, artifact: &[u8; 32]) -> Option<Result<Arc<Program>, String>> {
         let node = self.node()?;
         if let Some(program) = node.0.shared.catalog.get(artifact) {
             return Some(Ok(program));
@@ -277,11 +268,13 @@ impl Library for NodeLibrary {
         Some(loaded.map_err(|error| error.to_string()))
     }
 
-    fn read(&self, artifact: &[u8; 32]) -> Option<Vec<u8>> {
+    /// The bytes of a module.
+    pub(crate) fn read(&self, artifact: &[u8; 32]) -> Option<Vec<u8>> {
         self.node()?.0.store.read(ArtifactHash(*artifact)).ok()
     }
 
-    fn take(
+    /// Takes a module that came from a node, checks it, and compiles it. A development version goes by its hash.
+    pub(crate) fn take(
         &self,
         artifact: &[u8; 32],
         bytes: &[u8],
@@ -309,7 +302,8 @@ impl Library for NodeLibrary {
         taken.map_err(|error| error.to_string())
     }
 
-    fn module_bytes_max(&self) -> u64 {
+    /// The longest module that is taken.
+    pub(crate) fn module_bytes_max(&self) -> u64 {
         self.node().map_or(0, |node| node.0.engine.config().module.bytes_max as u64)
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use neurath_kernel::membership::{Member, MemberInfo};
 use neurath_kernel::{Signal, SpawnRequest};
-use neurath_proto::{Incarnation, NodeId, Pid};
+use neurath_proto::{NodeId, Pid};
 
 use super::{Input, Shard};
 use crate::cluster::Cluster;
 use crate::cluster::gossip::{Gossip, Wish};
 use crate::cluster::loader::Job;
-use crate::cluster::peers::{News, PeerInfo, Peers};
+use crate::cluster::peers::{News, NodeNews, PeerInfo, Peers};
 
 /// What a shard has of the cluster.
 pub(crate) struct Network {
@@ -27,35 +27,6 @@ pub(crate) struct Network {
     /// Connections were looked at since the shard last slept.
     looked: bool,
     next_shard: usize,
-}
-
-/// What all shards are told of a node.
-#[derive(Clone, Debug)]
-pub enum NodeNews {
-    /// An association with it is open.
-    Up {
-        /// Which.
-        node: NodeId,
-        /// Its life.
-        incarnation: Incarnation,
-        /// What people call it.
-        name: String,
-    },
-    /// It has ended.
-    Down {
-        /// Which.
-        node: NodeId,
-        /// Why.
-        why: String,
-        /// How many have ended by now; `None`: there never was one.
-        epoch: Option<u64>,
-    },
-    /// Its queue is full.
-    Full(NodeId),
-    /// It is not any more.
-    Drained(NodeId),
-    /// What people call it.
-    Named(NodeId, String),
 }
 
 impl Network {
@@ -112,8 +83,8 @@ impl Shard {
 
     /// Lets sessions and membership do what is due; what comes of it is dealt with.
     pub(super) fn pump(&mut self) {
-        let now = self.shared.clock.now();
         let Some(network) = &mut self.network else { return };
+        let now = self.shared.clock.now();
         network.peers.pump(now);
         while let Some(news) = self.network.as_mut().and_then(|network| network.peers.next_news()) {
             self.learn(news);
@@ -146,16 +117,12 @@ impl Shard {
         match news {
             News::Signal(signal) => self.kernel.signal(signal),
             News::Unsent(signal, why) => self.kernel.unsent(signal, &why),
-            News::Up(node, incarnation) => {
-                let name = network.cluster.name_of(node);
-                self.tell_all(NodeNews::Up { node, incarnation, name });
+            News::Node(news) => {
+                if let NodeNews::Down { node, .. } = &news {
+                    network.cluster.load(Job::Gone(*node));
+                }
+                self.tell_all(news);
             }
-            News::Down { node, why, epoch } => {
-                network.cluster.load(Job::Gone(node));
-                self.tell_all(NodeNews::Down { node, why, epoch });
-            }
-            News::Full(node) => self.tell_all(NodeNews::Full(node)),
-            News::Drained(node) => self.tell_all(NodeNews::Drained(node)),
             News::Gossip(from, packet) => {
                 if self.index == 0 {
                     self.peer_input(Input::Gossip { from, packet });
@@ -205,20 +172,14 @@ impl Shard {
     pub(super) fn start_wanted(&mut self, request: SpawnRequest) {
         match self.shared.catalog.get(&request.artifact) {
             Some(program) => {
-                let Some(entry) = program.entries.iter().position(|entry| entry.name == request.entry) else {
-                    let why = format!("`{}` has no entry `{}`", program.name, request.entry);
-                    return self.kernel.refuse_spawn(&request, why);
-                };
                 let shard = self.network.as_mut().map_or(self.index as usize, |network| {
                     network.next_shard = (network.next_shard + 1) % self.outgoing.len();
                     network.next_shard
                 });
-                let entry = entry as u32;
                 if shard == self.index as usize {
-                    self.kernel.spawn_for(&program, entry, request);
+                    self.kernel.spawn_for(&program, request);
                 } else {
-                    let command = super::Command::SpawnFor { program, entry, request };
-                    self.outgoing[shard].push(Input::Command(command));
+                    self.outgoing[shard].push(Input::Command(super::Command::SpawnFor { program, request }));
                 }
             }
             None => match &self.network {
