@@ -19,7 +19,7 @@ use crate::tasks::{MEMBERS, PAIRS, STORM};
 /// Where all nodes listen.
 const ANYWHERE: &str = "127.0.0.1:0";
 /// How long an association outlives its connection here.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(3);
 /// How long nodes may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the bare ping-pong sends: as long as a small message with what goes around it.

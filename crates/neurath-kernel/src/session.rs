@@ -195,7 +195,6 @@ impl Session {
 
     /// Bytes have arrived.
     pub fn received(&mut self, now: u64, connection: ConnectionId, bytes: &[u8]) {
-        self.hear(connection, now);
         self.tick(now);
         self.read(connection, bytes);
         self.act();
@@ -226,9 +225,11 @@ impl Session {
 
     // ---- time and effects ----
 
-    /// Moves the clock; what was due happens.
+    /// Moves the clock; what was due happens. What has arrived by then must have been given to [`Session::received`]: only
+    /// here is it judged whether the peer was silent.
     pub fn advance(&mut self, now: u64) {
         self.tick(now);
+        self.drop_overdue_connections();
         self.act();
     }
 
@@ -277,7 +278,6 @@ impl Session {
             self.dial.until = None;
             self.back_off();
         }
-        self.drop_overdue_connections();
         if due(self.open.as_ref().and_then(|open| open.grace_until)) {
             self.end_association(EndReason::GraceOver);
         }

@@ -531,6 +531,20 @@ fn a_message_waits_for_the_grant_of_its_class_only() {
     assert_eq!(pair.delivered[1].iter().filter(|message| message.len() == 40_000).count(), 2);
 }
 
+/// A node that was stopped for a while, or busy, has the words of its peers waiting when it goes on.
+#[test]
+fn nobody_is_silent_whose_words_have_only_not_been_read() {
+    let config = SessionConfig::default();
+    let mut played = Played::new(config);
+    let late = config.silence_max_ns + MS;
+    played.session.send(late, pid(1), vec![1]).unwrap();
+    played.session.received(late, played.connection, &bytes_of(&[Frame::Ping]));
+    played.session.advance(late);
+    let effects = effects(&mut played.session);
+    assert!(!effects.iter().any(|effect| matches!(effect, SessionEffect::Close { .. })), "{effects:?}");
+    assert_eq!(played.session.info().live, Some(played.connection));
+}
+
 #[test]
 fn a_silent_peer_is_asked_and_then_dropped() {
     let config = SessionConfig::default();

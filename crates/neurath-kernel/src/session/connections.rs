@@ -140,15 +140,9 @@ impl Session {
 
     // ---- reading ----
 
-    /// Bytes have come, whatever they are: before it is judged whether the peer was silent.
-    pub(super) fn hear(&mut self, id: ConnectionId, now: u64) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.heard_at = connection.heard_at.max(now);
-        }
-    }
-
     pub(super) fn read(&mut self, id: ConnectionId, mut bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.heard_at = self.now;
         // What was begun before is put together first; the rest, which is most, is read where it lies.
         let mut begun = mem::take(&mut connection.unread);
         while !begun.is_empty() {

@@ -326,6 +326,8 @@ impl Peers {
     pub(crate) fn pump(&mut self, now: u64) {
         let due = self.next_deadline.is_some_and(|at| at <= now);
         if due {
+            // Nobody is silent whose words have only not been read yet.
+            self.wait(Some(Duration::ZERO));
             for (node, peer) in &mut self.peers {
                 if peer.session.next_deadline().is_some_and(|at| at <= now) {
                     mark(&mut self.dirty, *node, peer);
