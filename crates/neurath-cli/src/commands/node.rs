@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
-    let mut settings = settings(&place.dir()?, arguments.config.as_deref())?;
+    let mut settings = settings(&place.own_dir("neurath node")?, arguments.config.as_deref())?;
     settings.node.shards = arguments.shards.unwrap_or(settings.node.shards);
     settings.node.cluster = cluster(&arguments, &settings)?;
     settings.log.format = arguments.log_format.map_or(settings.log.format, Into::into);

@@ -7,8 +7,9 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use neurath_code::store::ARTIFACT_MAX_BYTES;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use super::PROCESSES_DEFAULT;
 use super::error::ApiError;
+use super::forward;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
     AnswerView, CallRequest, DeathsView, GroupView, GroupsView, InvitationView, InviteRequest, ModuleInfoView,
@@ -70,6 +72,7 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message).hint(SEE)
         })
         .layer(DefaultBodyLimit::max(request_bytes))
+        .layer(from_fn_with_state(node.clone(), forward::pass_on))
         .with_state(Api { node, stopping })
 }
 
@@ -382,8 +385,16 @@ async fn logs(State(Api { node, stopping }): State<Api>, AQuery(query): AQuery<L
 
 async fn trace(
     State(Api { node, stopping }): State<Api>,
+    headers: HeaderMap,
     ABody(request): ABody<TraceRequest>,
 ) -> Result<Response, ApiError> {
+    if !forward::was_passed_on(&headers)
+        && let Some((there, request)) = super::trace::elsewhere(&node, &request).await?
+    {
+        let body = serde_json::to_vec(&request).map_err(ApiError::bad_request)?;
+        let uri = Uri::from_static("/v1/trace");
+        return forward::ask(&node, there, Method::POST, &uri, None, body.into()).await;
+    }
     let trace = super::trace::begin(&node, request).await?;
     let (out, response) = lines();
     tokio::spawn(super::trace::write(node, trace, stopping.subscribe(), out));
