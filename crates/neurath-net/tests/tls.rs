@@ -206,6 +206,8 @@ fn an_operator_s_file_is_its_owner_s_alone_replaces_none_and_ends() {
     assert_eq!((read.name(), read.cluster(), read.address()), ("ada", "test", "here:1"));
     assert!(matches!(create(30).err(), Some(OperatorError::Exists { .. })));
     let text = std::fs::read_to_string(&path).unwrap();
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(object.keys().collect::<Vec<_>>(), ["address", "ca", "certificate", "format", "key"], "format 1");
     let wrong = [("operator/1", "operator/2", "another release"), ("BEGIN", "BEG", "damaged"), ("here:1", "", "")];
     for (from, to, why) in wrong {
         std::fs::write(&path, text.replace(from, to)).unwrap();

@@ -183,6 +183,10 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
     assert_eq!(alpha.json(["--on", &id, "ps"])["total"], 1);
     assert_eq!(alpha.json(["--on", "alpha", "ps"]), alpha.json(["ps"]));
 
+    let beta = &cluster.members[BETA];
+    beta.run(["--on", "alpha", "cluster", "invite"]).fails(1, &["invitations are not passed on", "--at"]);
+    assert_eq!(beta.json(["--on", "alpha", "ps"])["processes"][0]["pid"], agent.as_str());
+
     // It is passed on once at most.
     let passed = "neurath-passed-on-by: 0000000000000009";
     for header in [passed.to_owned(), format!("{passed}\r\nneurath-on: beta")] {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use neurath_code::store::ARTIFACT_MAX_BYTES;
+use neurath_net::Role;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -124,7 +126,18 @@ async fn list_groups(State(Api { node, .. }): State<Api>) -> Json<GroupsView> {
     Json(GroupsView { groups: groups.collect() })
 }
 
-async fn invite(State(Api { node, .. }): State<Api>, ABody(request): ABody<InviteRequest>) -> Answer<InvitationView> {
+async fn invite(
+    State(Api { node, .. }): State<Api>,
+    role: Option<Extension<Role>>,
+    ABody(request): ABody<InviteRequest>,
+) -> Answer<InvitationView> {
+    // With it a node could make members that outlive its own membership.
+    if let Some(Extension(Role::Node)) = role {
+        let message = "invitations are not passed on";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_for_nodes", message).hint(
+            "ask the node that holds the cluster's authority itself, on its machine or as an operator with `--at`",
+        ));
+    }
     Ok(Json(InvitationView { token: node.invite(Duration::from_millis(request.valid_ms))? }))
 }
 

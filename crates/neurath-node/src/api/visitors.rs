@@ -6,11 +6,11 @@
 use std::io;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use axum::{Extension, Router};
 use futures_util::StreamExt;
 use hyper::body::Body as _;
 use hyper::server::conn::http1;
@@ -50,7 +50,10 @@ pub(super) async fn serve(
         }
         tracing::debug!(role = %who.role, name = who.name, "comes to the control API");
         match Channel::new(connection) {
-            Ok(channel) => drop(served.spawn(attend(channel, router.clone(), is_over.clone()))),
+            Ok(channel) => {
+                let router = router.clone().layer(Extension(who.role));
+                served.spawn(attend(channel, router, is_over.clone()));
+            }
             Err(error) => tracing::error!(name = who.name, %error, "a connection cannot be watched"),
         }
     }
