@@ -102,7 +102,7 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> Result<Option<ClusterC
     let plain = arguments.insecure_plain_tcp_on_loopback;
     let transport = if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
     let mut cluster = ClusterConfig::new(transport);
-    (cluster.session, cluster.membership) = (settings.session, settings.membership);
+    (cluster.session, cluster.membership, cluster.limits) = (settings.session, settings.membership, settings.transport);
     if let Some(ms) = arguments.grace_ms {
         cluster.set_grace(Duration::from_millis(ms));
     }
