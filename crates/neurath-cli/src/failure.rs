@@ -105,8 +105,10 @@ impl From<ClientError> for Failure {
                  chooses another node, `neurath cluster operator NAME` makes another file",
             ),
             ClientError::Socket { .. } => failure.help("the socket belongs to the user who started the node"),
-            ClientError::Broken(_) => failure.help("look at the node's own output: it may have stopped, or have as many visitors as it may; `neurath ps` says whether \
-                 it lives"),
+            ClientError::Broken(_) => failure.help(
+                "look at the node's own output: it may have stopped, or have as many visitors as it may; `neurath ps` says \
+                 whether it lives",
+            ),
         }
     }
 }
