@@ -22,8 +22,10 @@ A node that stays:
   neurath upgrade ./counter       replace its code while it runs
 
 Several nodes:
-  neurath cluster --help          make a cluster, and let nodes into it
-  neurath nodes                   list them";
+  neurath cluster --help          make a cluster, and let nodes and operators into it
+  neurath nodes                   list them
+  neurath --on beta ps            ask another node through this one
+  neurath --as ada.operator ps    ask from anywhere, as an operator";
 
 /// Programs that are upgraded while they run
 #[derive(Parser, Debug)]

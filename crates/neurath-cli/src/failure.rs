@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use miette::Diagnostic;
 use neurath_node::BuilderError;
+use neurath_node::ConnectError;
 use neurath_node::api::ClientError;
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ Exit codes:
   0  done
   1  refused, or failed
   2  the command line is wrong
-  3  no node runs on the data directory
+  3  no node runs on the data directory, or at the address
   4  the demo lost, duplicated or reordered messages, or did not end as it should";
 
 /// The exit codes but 0.
@@ -98,8 +99,16 @@ impl From<ClientError> for Failure {
                     failure.help(hint + &for_example(examples))
                 }
             },
+            ClientError::Unreachable(ConnectError::Unreachable { .. }) => Self { exit: Exit::NoNode, ..failure },
+            ClientError::Unreachable(_) => failure.help(
+                "the operator's file may be of another cluster, the address that of another, or a clock wrong: `--at HOST:PORT` \
+                 chooses another node, `neurath cluster operator NAME` makes another file",
+            ),
             ClientError::Socket { .. } => failure.help("the socket belongs to the user who started the node"),
-            ClientError::Broken(_) => failure.help("look at the node's own output; `neurath ps` says whether it lives"),
+            ClientError::Broken(_) => failure.help(
+                "look at the node's own output: it may have stopped, or have as many visitors as it may; `neurath ps` says \
+                 whether it lives",
+            ),
         }
     }
 }

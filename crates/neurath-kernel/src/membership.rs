@@ -458,7 +458,7 @@ impl Membership {
                 };
                 self.effects.push_back(MembershipEffect::Down { member: before.member(), reason });
                 if self.associations.get(&node).is_some_and(|life| life.0 == before.incarnation) {
-                    self.effects.push_back(MembershipEffect::EndAssociation(node));
+                    self.effects.push_back(MembershipEffect::EndAssociation { node, reason });
                 }
             }
             if !state.is_active() {

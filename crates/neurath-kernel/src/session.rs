@@ -27,8 +27,8 @@ use incoming::Incoming;
 use outgoing::Outgoing;
 
 pub use types::{
-    CloseReason, ConnectionId, Credit, DialId, EndReason, Origin, Outbound, SendError, SessionConfig, SessionEffect,
-    SessionInfo, Unconfirmed, Violation,
+    CloseReason, ConnectionId, Credit, DialId, EndCause, EndReason, Origin, Outbound, SendError, SessionConfig,
+    SessionEffect, SessionInfo, Unconfirmed, Violation,
 };
 
 mod connections;
@@ -166,9 +166,9 @@ impl Session {
     }
 
     /// Ends the association, as when the peer is known to be gone or this node leaves; the peer is told if it can be.
-    pub fn end(&mut self, now: u64) {
+    pub fn end(&mut self, now: u64, cause: EndCause) {
         self.tick(now);
-        self.end_association(EndReason::EndedHere);
+        self.end_association(EndReason::EndedHere(cause));
         self.act();
     }
 

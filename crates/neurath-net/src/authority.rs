@@ -1,7 +1,7 @@
 //! A cluster's authority: it says which keys are members of the cluster.
 //!
-//! It refuses to know where nodes are and whether they live. Invariants: a name and an identity are issued to one
-//! key only; an invitation admits one key only; what was issued is on the disk before anyone is told.
+//! It refuses to know where nodes are and whether they live. Invariants: a node's name and an identity are issued to one
+//! key only, an operator's name to one after the other; an invitation admits one key only; what was issued is on the disk before anyone is told.
 //!
 //! # Files
 //!
@@ -202,20 +202,26 @@ impl Authority {
     /// # Errors
     /// The name is none or another node's, or the records cannot be written.
     pub fn issue_node(&self, key: &NodeKey, name: &str) -> Result<Credentials, AuthorityError> {
-        self.issue(Role::Node, key, name)
+        self.issue(Role::Node, key, name, CERTIFICATE_LIFE)
     }
 
-    /// Makes an operator.
+    /// Makes an operator, for some time. Whoever lost the key gets another under the same name; what was issued before
+    /// cannot be taken back, and ends by itself.
     ///
     /// # Errors
-    /// The name is none or another operator's, or the records cannot be written.
-    pub fn issue_operator(&self, key: &NodeKey, name: &str) -> Result<Credentials, AuthorityError> {
-        self.issue(Role::Operator, key, name)
+    /// The name is none, the key is another's, or the records cannot be written.
+    pub fn issue_operator(
+        &self,
+        key: &NodeKey,
+        name: &str,
+        valid_for: Duration,
+    ) -> Result<Credentials, AuthorityError> {
+        self.issue(Role::Operator, key, name, valid_for.min(CERTIFICATE_LIFE))
     }
 
-    fn issue(&self, role: Role, key: &NodeKey, name: &str) -> Result<Credentials, AuthorityError> {
+    fn issue(&self, role: Role, key: &NodeKey, name: &str, life: Duration) -> Result<Credentials, AuthorityError> {
         check_name(name)?;
-        let certificate = self.sign(role, name, &key.pair)?;
+        let certificate = self.sign(role, name, &key.pair, life)?;
         self.change(|records| Ok(records.enter(role, name, key.pair.public_key_raw())?))?;
         Ok(Credentials::from_pem(&self.ca_pem, &certificate)?)
     }
@@ -287,11 +293,11 @@ impl Authority {
                 None => invited.used_by = Some(HEXLOWER.encode(raw)),
             }
             records.enter(Role::Node, name, raw)?;
-            self.sign(Role::Node, name, &key)
+            self.sign(Role::Node, name, &key, CERTIFICATE_LIFE)
         })
     }
 
-    fn sign(&self, role: Role, name: &str, key: &impl PublicKeyData) -> Result<String, AuthorityError> {
+    fn sign(&self, role: Role, name: &str, key: &impl PublicKeyData, life: Duration) -> Result<String, AuthorityError> {
         let mut params = CertificateParams::new([])?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -304,7 +310,7 @@ impl Authority {
             Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = validity(CERTIFICATE_LIFE);
+        (params.not_before, params.not_after) = validity(life);
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 
@@ -322,6 +328,9 @@ impl Records {
     /// Notes that a key has a name, which may be so already.
     fn enter(&mut self, role: Role, name: &str, key: &[u8]) -> Result<(), JoinRefusal> {
         let digits = HEXLOWER.encode(key);
+        if role == Role::Operator {
+            self.issued.retain(|issued| issued.role != role || issued.name != name || issued.key == digits);
+        }
         for issued in &self.issued {
             let same_key = issued.key == digits;
             let same_name = issued.role == role && issued.name == name;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use neurath_proto::NodeId;
 use rcgen::KeyPair;
@@ -49,9 +50,7 @@ impl NodeKey {
                 Ok(Self::from_seed(&seed))
             }
             Err(e) if e.source.kind() == io::ErrorKind::NotFound => {
-                let mut seed = [0; 32];
-                let failed = |e: getrandom::Error| FileError { path: path.into(), source: io::Error::other(e) };
-                getrandom::fill(&mut seed).map_err(failed)?;
+                let seed = random_seed().map_err(|source| FileError { path: path.into(), source })?;
                 files::write(path, &seed, Readers::Owner)?;
                 Ok(Self::from_seed(&seed))
             }
@@ -67,6 +66,13 @@ impl NodeKey {
     pub(crate) fn private(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.pair.serialize_der()).into()
     }
+}
+
+/// What a new key is made from.
+pub(crate) fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
 }
 
 /// The identity that a raw public key has: see [`NodeId`].
@@ -141,6 +147,13 @@ impl Subject {
         check_name(name).map_err(|_| SubjectError::Role)?;
         Ok(Self { role, name: name.to_owned(), identity: identity_of(&key.subject_public_key.data) })
     }
+}
+
+/// When a certificate's time is over.
+pub(crate) fn valid_until(certificate: &[u8]) -> Result<SystemTime, SubjectError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| SubjectError::Unreadable)?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default();
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or(SubjectError::Unreadable)
 }
 
 /// The cluster whose authority's certificate this is.

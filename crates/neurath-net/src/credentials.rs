@@ -5,12 +5,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use neurath_proto::NodeId;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::certificate::{NodeKey, Role, Subject, SubjectError, cluster_of};
+use crate::certificate::{NodeKey, Role, Subject, SubjectError, cluster_of, valid_until};
 use crate::files::{self, FileError, Readers};
 
 const CA_FILE: &str = "ca.pem";
@@ -25,6 +26,7 @@ pub struct Credentials {
     own_pem: String,
     cluster: String,
     subject: Subject,
+    valid_until: SystemTime,
 }
 
 impl Credentials {
@@ -62,7 +64,8 @@ impl Credentials {
         let damaged = |path: &Path, why: SubjectError| CredentialsError::Damaged { path: path.into(), why };
         let cluster = cluster_of(&ca).map_err(|why| damaged(ca_path, why))?;
         let subject = Subject::of(&own).map_err(|why| damaged(own_path, why))?;
-        Ok(Self { ca, own, ca_pem: ca_pem.into(), own_pem: own_pem.into(), cluster, subject })
+        let valid_until = valid_until(&own).map_err(|why| damaged(own_path, why))?;
+        Ok(Self { ca, own, ca_pem: ca_pem.into(), own_pem: own_pem.into(), cluster, subject, valid_until })
     }
 
     /// Writes them into a folder, which is made if there is none.
@@ -94,6 +97,19 @@ impl Credentials {
     /// The identity that the certificate is for.
     pub fn node_id(&self) -> NodeId {
         self.subject.identity
+    }
+
+    /// When the member's certificate expires.
+    pub fn valid_until(&self) -> SystemTime {
+        self.valid_until
+    }
+
+    pub(crate) fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    pub(crate) fn own_pem(&self) -> &str {
+        &self.own_pem
     }
 
     /// That the certificate is for this key.
@@ -151,7 +167,7 @@ pub enum CredentialsError {
         /// What it is.
         found: Role,
         /// What it must be.
-        wanted: Role,
+        wanted: String,
     },
     /// The cryptography refuses them.
     #[error("the certificate of `{name}` cannot be used: {why}; join again with a new invitation")]

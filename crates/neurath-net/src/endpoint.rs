@@ -337,10 +337,12 @@ impl Driver {
         match handshake.advance() {
             Ok(Progress::Waits) => {}
             Ok(Progress::Established(stream)) => self.established(number, stream),
-            Ok(Progress::Control(operator, mut stream)) => {
+            Ok(Progress::Control(who, mut stream)) => {
                 self.remove(number);
                 self.release(&mut stream);
-                self.ready.push_back(Event::Control { operator, connection: Box::new(stream) });
+                // Without it a peer that is gone is noticed when it is next written to.
+                let _ = stream.socket.keep_alive();
+                self.ready.push_back(Event::Control { who, connection: Box::new(stream) });
             }
             Ok(Progress::Join(wire)) => self.join(number, wire),
             Ok(Progress::Answered) => drop(self.remove(number)),

@@ -1,7 +1,7 @@
 //! Small files that are whole or absent: keys, certificates and an authority's records.
 //!
 //! It refuses to know what stands in them. Invariant: what is written is on the disk, and readable by whom it should
-//! be, before its name is.
+//! be, before its name is. (What [`create`] made is whole when that says so, and its owner's alone at once.)
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -41,6 +41,18 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
         fs::read(path)
     };
     read().map_err(|source| FileError { path: path.into(), source })
+}
+
+/// Writes a file that was not there, for its owner only.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = |source| FileError { path: path.into(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|source| {
+        // Half of it is of no use.
+        let _ = fs::remove_file(path);
+        failed(source)
+    })
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), FileError> {

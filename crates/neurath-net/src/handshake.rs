@@ -15,7 +15,7 @@ use crate::join::{self, ANSWER_BYTES_MAX, JoinAnswer, REQUEST_BYTES_MAX, WireReq
 use crate::preamble::Preamble;
 use crate::stream::{Socket, Stream};
 use crate::tls::{self, Protocol};
-use crate::{Connection, RefusedError, Role, Security, Subject};
+use crate::{Connection, RefusedError, Security, Subject};
 
 /// See the module.
 pub(crate) struct Handshake {
@@ -48,7 +48,7 @@ enum Step {
     /// Tell it ours.
     Tell,
     /// Let it in.
-    Hand,
+    Hand(Protocol),
     ReadRequest,
     Answer,
     Finish,
@@ -61,8 +61,8 @@ pub(crate) enum Progress {
     Waits,
     /// A node is there.
     Established(Stream),
-    /// An operator is there.
-    Control(String, Stream),
+    /// One is there who may tell this node what to do.
+    Control(Subject, Stream),
     /// Somebody wants to join, and waits for [`Handshake::answer`].
     Join(WireRequest),
     /// Whoever wanted to join was answered.
@@ -171,9 +171,9 @@ impl Handshake {
                 Step::Hear => self.hear()?,
                 Step::Tell => {
                     self.write_out()?;
-                    if self.wanted.is_some() { Step::Hear } else { Step::Hand }
+                    if self.wanted.is_some() { Step::Hear } else { Step::Hand(Protocol::Session) }
                 }
-                Step::Hand => return self.hand(),
+                Step::Hand(protocol) => return self.hand(protocol),
                 Step::ReadRequest => {
                     let body = self.read_body(REQUEST_BYTES_MAX)?;
                     let request = join::decode(&body).map_err(|_| RefusedError::Request)?;
@@ -276,7 +276,7 @@ impl Handshake {
         }
         self.proved = Some(proved);
         Ok(match (protocol, self.wanted) {
-            (Protocol::Control, _) => Step::Hand,
+            (Protocol::Control, _) => Step::Hand(Protocol::Control),
             (_, Some(_)) => Step::Tell,
             (_, None) => Step::Hear,
         })
@@ -298,7 +298,7 @@ impl Handshake {
                 return Err(Stop::Failed(Failure::WrongPeer(preamble.from)));
             }
             return match preamble.to == own {
-                true => Ok(Step::Hand),
+                true => Ok(Step::Hand(Protocol::Session)),
                 false => Err(RefusedError::NotMeant { meant: preamble.to }.into()),
             };
         }
@@ -314,20 +314,20 @@ impl Handshake {
         Ok(Step::Tell)
     }
 
-    fn hand(&mut self) -> Result<Progress, Stop> {
+    fn hand(&mut self, protocol: Protocol) -> Result<Progress, Stop> {
         let Link::Stream(mut stream) = std::mem::replace(&mut self.link, Link::Gone) else {
             return Err(RefusedError::Broken(ErrorKind::NotConnected.into()).into());
         };
-        Ok(match self.proved.take() {
-            Some(proved) => {
-                stream.peer = proved.identity;
-                match proved.role {
-                    Role::Operator => Progress::Control(proved.name, stream),
-                    Role::Node => Progress::Established(stream),
-                }
-            }
-            None => Progress::Established(stream),
-        })
+        let proved = self.proved.take();
+        if let Some(proved) = &proved {
+            stream.peer = proved.identity;
+        }
+        // What a member may is decided by the protocol that it was let in on, and TLS has checked its role for that.
+        match (protocol, proved) {
+            (Protocol::Session, _) => Ok(Progress::Established(stream)),
+            (Protocol::Control, Some(proved)) => Ok(Progress::Control(proved, stream)),
+            (Protocol::Control, None) | (Protocol::Join, _) => Err(RefusedError::Protocol.into()),
+        }
     }
 
     /// Reads until `input` has exactly as many bytes.

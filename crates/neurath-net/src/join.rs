@@ -1,4 +1,4 @@
-//! How a node without credentials gets them, and how an operator's program reaches a node.
+//! How a node without credentials gets them.
 //!
 //! It refuses to know who may join: the authority decides. Invariants: the secret is sent only to the node that the
 //! invitation names, after it has proved to be that; the private key never leaves its node.
@@ -9,19 +9,16 @@
 //! [`JoinAnswer`], each as JSON after its length in four little-endian bytes. The one who has asked closes first.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::io::{self, Read, Write};
+use std::time::{Duration, SystemTime};
 
 use neurath_proto::NodeId;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{NameError, NodeKey, check_name};
+use crate::control::{ConnectError, connect};
 use crate::credentials::{Credentials, CredentialsError};
-use crate::handshake::said;
 use crate::invitation::Invitation;
 use crate::tls;
 
@@ -184,7 +181,7 @@ pub struct Joined {
     pub members: Vec<Member>,
 }
 
-/// Why a node did not join, or an operator did not reach a node.
+/// Why a node did not join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The invitation's time is over by this node's clock.
@@ -232,6 +229,20 @@ pub enum JoinError {
     /// The cryptography fails here.
     #[error("a request cannot be made: {0}; this is a fault of Neurath")]
     Local(String),
+}
+
+impl From<ConnectError> for JoinError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Unreachable { address, source } => JoinError::Unreachable { address, source },
+            ConnectError::Refused { address, why } => JoinError::Refused { address, why },
+            ConnectError::Broken { address, source } => JoinError::Broken { address, source },
+            ConnectError::WrongNode { ref address, .. } => {
+                JoinError::Refused { address: address.clone(), why: error.to_string() }
+            }
+            ConnectError::Local(why) => JoinError::Local(why),
+        }
+    }
 }
 
 /// Joins a cluster. It blocks, at most for the time that is given.
@@ -293,61 +304,4 @@ fn read_answer(stream: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     Ok(Some(body))
-}
-
-/// A blocking connection to a node.
-pub type ControlStream = StreamOwned<ClientConnection, TcpStream>;
-
-/// Connects an operator's program to a node. It blocks, at most for the time that is given; so does each read and
-/// write later.
-///
-/// # Errors
-/// The node is not reached, is none of the cluster, or does not let the operator in. A refusal of the operator's
-/// certificate may also be seen by the first read only.
-pub fn connect_control(
-    key: &NodeKey,
-    credentials: &Credentials,
-    address: &str,
-    at_most: Duration,
-) -> Result<ControlStream, JoinError> {
-    connect(tls::operator(key, credentials)?, address, at_most)
-}
-
-fn connect(config: Arc<ClientConfig>, address: &str, at_most: Duration) -> Result<ControlStream, JoinError> {
-    let unreachable = |source| JoinError::Unreachable { address: address.into(), source };
-    let until = Instant::now() + at_most;
-    let mut error = io::Error::from(ErrorKind::AddrNotAvailable);
-    let mut found = None;
-    for candidate in address.to_socket_addrs().map_err(unreachable)? {
-        match connect_one(candidate, until) {
-            Ok(socket) => {
-                found = Some(socket);
-                break;
-            }
-            Err(e) => error = e,
-        }
-    }
-    let mut socket = found.ok_or(error).map_err(unreachable)?;
-    let mut client = ClientConnection::new(config, tls::any_name()).map_err(|e| JoinError::Local(e.to_string()))?;
-    while client.is_handshaking() {
-        client.complete_io(&mut socket).map_err(|e| {
-            match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(tls) => JoinError::Refused { address: address.into(), why: said(tls) },
-                None => JoinError::Broken { address: address.into(), source: e },
-            }
-        })?;
-    }
-    Ok(StreamOwned::new(client, socket))
-}
-
-fn connect_one(address: SocketAddr, until: Instant) -> io::Result<TcpStream> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(ErrorKind::TimedOut.into());
-    }
-    let socket = TcpStream::connect_timeout(&address, left)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(left))?;
-    socket.set_write_timeout(Some(left))?;
-    Ok(socket)
 }

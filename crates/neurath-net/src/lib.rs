@@ -28,6 +28,7 @@
 
 mod authority;
 mod certificate;
+mod control;
 mod credentials;
 mod endpoint;
 mod files;
@@ -36,6 +37,7 @@ mod invitation;
 mod join;
 pub mod memory;
 mod network;
+mod operator;
 mod preamble;
 mod resolve;
 mod stream;
@@ -43,18 +45,19 @@ pub mod tcp;
 mod tls;
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{NAME_BYTES_MAX, NameError, NodeKey, Role, Subject, SubjectError, check_name};
+pub use control::{ConnectError, ControlDialer};
 pub use credentials::{Credentials, CredentialsError};
 pub use files::FileError;
 pub use invitation::{Invitation, InvitationError};
-pub use join::{
-    ControlStream, JoinAnswer, JoinError, JoinId, JoinRefusal, JoinRequest, Joined, Member, connect_control, join,
-};
+pub use join::{JoinAnswer, JoinError, JoinId, JoinRefusal, JoinRequest, Joined, Member, join};
 pub use neurath_proto::NodeId;
+pub use operator::{Operator, OperatorError};
 pub use preamble::PreambleError;
 pub use tls::{ALPN_CONTROL, ALPN_JOIN, ALPN_SESSION, Tls};
 
@@ -63,7 +66,7 @@ pub use tls::{ALPN_CONTROL, ALPN_JOIN, ALPN_SESSION, Tls};
 /// `read` and `write` are those of `std`: `WouldBlock` when they are not ready. `flush` says `WouldBlock` until all
 /// that `write` has accepted is in the socket. `read` gives 0 when the peer has finished; a peer that was cut off is
 /// an error with TLS, and cannot be told from one that has finished without.
-pub trait Connection: Read + Write + mio::event::Source + Send {
+pub trait Connection: Read + Write + mio::event::Source + AsFd + Send {
     /// Who is at the other end.
     fn peer(&self) -> NodeId;
 
@@ -139,10 +142,10 @@ pub enum Event {
     },
     /// Somebody wants to become a node of this cluster; [`Handle::answer_join`] answers.
     Join(JoinRequest),
-    /// An operator has connected.
+    /// One has connected who may tell this node what to do: an operator, or another node.
     Control {
-        /// The operator's name.
-        operator: String,
+        /// Who.
+        who: Subject,
         /// To its program.
         connection: Box<dyn Connection>,
     },
@@ -164,7 +167,7 @@ impl std::fmt::Debug for Event {
             Event::Dialed { token, connection } => write!(f, "Dialed({token}, {})", connection.peer()),
             Event::DialFailed { token, error } => write!(f, "DialFailed({token}, {error})"),
             Event::Join(request) => write!(f, "Join({})", request.name),
-            Event::Control { operator, .. } => write!(f, "Control({operator})"),
+            Event::Control { who, .. } => write!(f, "Control({} {})", who.role, who.name),
             Event::Refused { from, error } => write!(f, "Refused({from}, {error})"),
             Event::Closed => f.write_str("Closed"),
         }

@@ -5,11 +5,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use neurath_proto::NodeId;
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::Connection;
 
@@ -17,6 +20,9 @@ use crate::Connection;
 const UNSENT_BYTES_MAX: usize = 256 << 10;
 /// A read from a socket that gave less than this has most likely emptied it.
 const SHORT_READ_BYTES: usize = 4 << 10;
+
+/// A control connection that was silent for so long is probed by the system.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// What the operating system gives.
 #[derive(Debug)]
@@ -36,6 +42,16 @@ impl Socket {
             Ok(_) => socket.set_nodelay(true),
             Err(e) if e.kind() == ErrorKind::NotConnected => Err(ErrorKind::WouldBlock.into()),
             Err(e) => Err(e),
+        }
+    }
+
+    /// Has the system find out when the peer is gone without a word.
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => {
+                SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER))
+            }
+            Socket::Unix(_) => Ok(()),
         }
     }
 
@@ -211,6 +227,15 @@ impl Write for Stream {
         match &mut self.tls {
             Some(tls) => send(tls, &mut self.socket),
             None => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
         }
     }
 }

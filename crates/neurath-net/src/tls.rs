@@ -28,8 +28,11 @@ use crate::credentials::{Credentials, CredentialsError};
 pub const ALPN_SESSION: &[u8] = b"neurath/1";
 /// What one who has an invitation speaks to the authority's node.
 pub const ALPN_JOIN: &[u8] = b"neurath-join/1";
-/// What an operator speaks to a node.
+/// What an operator speaks to a node, and a node that passes on what it was asked.
 pub const ALPN_CONTROL: &[u8] = b"neurath-control/1";
+
+/// Who may tell a node what to do. A node may do as much to the processes of another by its signals already.
+const CONTROLLERS: &[Role] = &[Role::Operator, Role::Node];
 
 /// A member's side of TLS.
 pub struct Tls {
@@ -47,21 +50,21 @@ impl Tls {
     /// The key is another's, or the certificate is none of a node.
     pub fn new(key: &NodeKey, credentials: &Credentials) -> Result<Self, CredentialsError> {
         let provider = provider();
-        let identity = identity(&provider, key, credentials, Role::Node)?;
+        let identity = identity(&provider, key, credentials, &[Role::Node])?;
         let roots = roots(&credentials.ca).map_err(|e| unusable(credentials, &e))?;
-        let server = |alpn: &[u8], role: Option<Role>| -> Result<Arc<ServerConfig>, CredentialsError> {
+        let server = |alpn: &[u8], roles: &'static [Role]| -> Result<Arc<ServerConfig>, CredentialsError> {
             let builder = ServerConfig::builder_with_provider(provider.clone())
                 .with_protocol_versions(&[&rustls::version::TLS13])
                 .map_err(|e| unusable(credentials, &e))?;
-            let builder = match role {
-                Some(role) => {
+            let builder = match roles {
+                [] => builder.with_no_client_auth(),
+                roles => {
                     let chain = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
                         .clear_root_hint_subjects()
                         .build()
                         .map_err(|e| unusable(credentials, &e))?;
-                    builder.with_client_cert_verifier(Arc::new(Clients { chain, role }))
+                    builder.with_client_cert_verifier(Arc::new(Clients { chain, roles }))
                 }
-                None => builder.with_no_client_auth(),
             };
             let mut config = builder.with_cert_resolver(identity.clone());
             config.alpn_protocols = vec![alpn.to_vec()];
@@ -71,9 +74,9 @@ impl Tls {
         };
         Ok(Self {
             node: key.node_id(),
-            sessions: server(ALPN_SESSION, Some(Role::Node))?,
-            joins: server(ALPN_JOIN, None)?,
-            control: server(ALPN_CONTROL, Some(Role::Operator))?,
+            sessions: server(ALPN_SESSION, &[Role::Node])?,
+            joins: server(ALPN_JOIN, &[])?,
+            control: server(ALPN_CONTROL, CONTROLLERS)?,
             dials: client(&provider, credentials, roots.clone(), identity.clone(), ALPN_SESSION)?,
         })
     }
@@ -106,10 +109,10 @@ pub(crate) enum Protocol {
     Control,
 }
 
-/// What an operator's program uses to reach a node.
-pub(crate) fn operator(key: &NodeKey, credentials: &Credentials) -> Result<Arc<ClientConfig>, CredentialsError> {
+/// What an operator's program, or a node, uses to reach a node's control API.
+pub(crate) fn control(key: &NodeKey, credentials: &Credentials) -> Result<Arc<ClientConfig>, CredentialsError> {
     let provider = provider();
-    let identity = identity(&provider, key, credentials, Role::Operator)?;
+    let identity = identity(&provider, key, credentials, CONTROLLERS)?;
     let roots = roots(&credentials.ca).map_err(|e| unusable(credentials, &e))?;
     client(&provider, credentials, roots, identity, ALPN_CONTROL)
 }
@@ -152,12 +155,12 @@ fn identity(
     provider: &CryptoProvider,
     key: &NodeKey,
     credentials: &Credentials,
-    wanted: Role,
+    wanted: &[Role],
 ) -> Result<Arc<SingleCertAndKey>, CredentialsError> {
     credentials.check_key(key)?;
     let found = credentials.role();
-    if found != wanted {
-        return Err(CredentialsError::Role { name: credentials.name().into(), found, wanted });
+    if !wanted.contains(&found) {
+        return Err(CredentialsError::Role { name: credentials.name().into(), found, wanted: words(wanted) });
     }
     let chain = vec![credentials.own.clone(), credentials.ca.clone()];
     let key = CertifiedKey::from_der(chain, key.private(), provider).map_err(|e| unusable(credentials, &e))?;
@@ -197,9 +200,14 @@ fn unusable(credentials: &Credentials, why: &dyn std::fmt::Display) -> Credentia
     CredentialsError::Unusable { name: credentials.name().into(), why: why.to_string() }
 }
 
-fn check_role(certificate: &CertificateDer<'_>, wanted: Role) -> Result<Subject, Error> {
+fn words(roles: &[Role]) -> String {
+    roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+fn check_role(certificate: &CertificateDer<'_>, wanted: &[Role]) -> Result<Subject, Error> {
     let subject = Subject::of(certificate).map_err(|e| refusal(NotAllowed::Subject(e)))?;
-    if subject.role != wanted {
+    if !wanted.contains(&subject.role) {
+        let wanted = words(wanted);
         return Err(refusal(NotAllowed::Role { name: subject.name, found: subject.role, wanted }));
     }
     Ok(subject)
@@ -215,18 +223,18 @@ enum NotAllowed {
     #[error("the certificate says nobody's name: {0}")]
     Subject(SubjectError),
     #[error("the certificate of `{name}` is that of a {found}, and a {wanted}'s is needed")]
-    Role { name: String, found: Role, wanted: Role },
+    Role { name: String, found: Role, wanted: String },
     #[error("the certificate is not of the cluster that the invitation is for")]
     OtherCluster,
     #[error("the node that answers is {found}, and the invitation is from {wanted}")]
     OtherNode { found: NodeId, wanted: NodeId },
 }
 
-/// Lets in clients of one role.
+/// Lets in clients of some roles.
 #[derive(Debug)]
 struct Clients {
     chain: Arc<dyn ClientCertVerifier>,
-    role: Role,
+    roles: &'static [Role],
 }
 
 impl ClientCertVerifier for Clients {
@@ -241,7 +249,7 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        check_role(end_entity, self.role)?;
+        check_role(end_entity, self.roles)?;
         Ok(verified)
     }
 
@@ -301,7 +309,7 @@ impl ServerCertVerifier for Servers {
         let algorithms = self.provider.signature_verification_algorithms.all;
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)?;
-        let found = check_role(end_entity, Role::Node)?.identity;
+        let found = check_role(end_entity, &[Role::Node])?.identity;
         match self.trust {
             Trust::Hash(_, wanted) if wanted != found => Err(refusal(NotAllowed::OtherNode { found, wanted })),
             _ => Ok(ServerCertVerified::assertion()),

@@ -109,6 +109,8 @@ pub struct ApiLimits {
     pub call_within_max: Duration,
     /// Processes in one answer at most.
     pub processes: usize,
+    /// Connections of operators and other nodes at a time.
+    pub visitors: usize,
 }
 
 impl Default for ApiLimits {
@@ -118,6 +120,7 @@ impl Default for ApiLimits {
             call_within: Duration::from_millis(api::CALL_WITHIN_MS),
             call_within_max: Duration::from_millis(api::CALL_WITHIN_MAX_MS),
             processes: api::PROCESSES_MAX,
+            visitors: api::VISITORS_MAX,
         }
     }
 }

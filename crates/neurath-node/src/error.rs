@@ -168,6 +168,39 @@ pub enum NodeError {
         /// Its node.
         node: NodeId,
     },
+    /// There is no such node.
+    #[error("no node `{0}` is known here; `neurath nodes` lists those that are")]
+    UnknownNodeName(String),
+    /// A request for another node stays here.
+    #[error("the request for node {name} ({node}) is not passed on: {why}; ask that node itself")]
+    NotPassedOn {
+        /// What people call the node.
+        name: String,
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: &'static str,
+    },
+    /// The node that was meant is not there. Nothing was asked of it.
+    #[error("node {name} ({node}) was not reached: {source}")]
+    NodeAway {
+        /// What people call it.
+        name: String,
+        /// Which.
+        node: NodeId,
+        /// Why.
+        source: Box<neurath_net::ConnectError>,
+    },
+    /// The node that was meant was asked, and its answer did not come. It may have done what it was asked.
+    #[error("the answer of node {name} ({node}) is lost: {why}")]
+    AnswerLost {
+        /// What people call it.
+        name: String,
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
     /// The process takes nothing of the kind.
     #[error("{process} takes no {what}; {hint}")]
     TakesNone {

@@ -33,9 +33,11 @@ pub use identity::IdentityError;
 pub use logs::LogLine;
 pub use meter::ShardLoad;
 pub use neurath_net::memory::Hub;
+pub use neurath_net::{ConnectError, Operator, OperatorError};
 pub use neurath_proto::NodeId;
 pub use node::{
-    InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, init_cluster,
+    InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, create_operator,
+    has_authority, init_cluster,
 };
 pub use shared::{Death, UpgradeEvent};
 pub use trace::{RATE_PER_S_MAX, Trace, TraceOptions};

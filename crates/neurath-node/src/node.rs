@@ -35,7 +35,7 @@ use arguments::encode_arguments;
 
 pub use crate::shard::ProcessDetails;
 pub(crate) use clustering::Library;
-pub use clustering::{NodeStanding, init_cluster};
+pub use clustering::{NodeStanding, create_operator, has_authority, init_cluster};
 pub use upgrading::{UpgradeOptions, UpgradeReport};
 
 mod arguments;

@@ -17,7 +17,7 @@ use neurath_engine::{EntryIndex, Fault, ImageError, Instance, Stop};
 use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::kernel::Refusal;
 use neurath_kernel::membership::{Member, MemberInfo};
-use neurath_kernel::session::DialId;
+use neurath_kernel::session::{DialId, EndCause};
 use neurath_kernel::trace::{TraceFilter, Tracer, WatchId};
 use neurath_kernel::{
     Effect, Kernel, Outcome, Port, Program, Signal, Slot, SpawnRequest, Turn, UpgradeId, UpgradeOrder, Work,
@@ -99,7 +99,7 @@ pub enum Input {
         dial: DialId,
     },
     /// The association with a node is to end.
-    EndAssociation(NodeId),
+    EndAssociation(NodeId, EndCause),
     /// A packet for membership (shard 0).
     Gossip {
         /// Who sent it.

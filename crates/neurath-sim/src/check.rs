@@ -252,7 +252,7 @@ impl Checker {
             EndReason::PeerRestarted { .. } => self.counts.restarted += 1,
             EndReason::PeerEnded => self.counts.peer_ended += 1,
             EndReason::Unreachable => self.counts.unreachable += 1,
-            EndReason::EndedHere => {}
+            EndReason::EndedHere(_) => {}
             EndReason::Violation(violation) => {
                 if honest_peer {
                     return Err(format!("{side:?}: an honest peer was found to break the protocol: {violation}"));

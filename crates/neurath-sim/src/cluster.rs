@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use neurath_kernel::session::{ConnectionId, Credit, DialId, EndReason, Origin, SendError, Unconfirmed};
+use neurath_kernel::session::{ConnectionId, Credit, DialId, EndCause, EndReason, Origin, SendError, Unconfirmed};
 use neurath_kernel::{MembershipConfig, Session, SessionConfig, SessionEffect};
 use neurath_proto::frame::Association;
 use neurath_proto::id::{Incarnation, NodeId};
@@ -454,8 +454,8 @@ impl Cluster {
     ///
     /// # Errors
     /// A promise was not kept.
-    pub fn end(&mut self, side: Side) -> Result<(), String> {
-        self.with(side, |session, now| session.end(now))
+    pub fn end(&mut self, side: Side, cause: EndCause) -> Result<(), String> {
+        self.with(side, |session, now| session.end(now, cause))
     }
 
     /// Ends a life; another one begins after a while, or never.

@@ -13,6 +13,7 @@ use crate::place::Place;
 pub(crate) struct Arguments {}
 
 pub(crate) fn run(Arguments {}: Arguments, place: &Place) -> Result<(), Failure> {
-    print(place.client()?.socket().display().to_string());
+    place.own_dir("neurath api")?;
+    print(place.client()?.socket().map(|socket| socket.display().to_string()).unwrap_or_default());
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
-    let mut settings = settings(&place.dir()?, arguments.config.as_deref())?;
+    let mut settings = settings(&place.own_dir("neurath node")?, arguments.config.as_deref())?;
     settings.node.shards = arguments.shards.unwrap_or(settings.node.shards);
     settings.node.cluster = cluster(&arguments, &settings)?;
     settings.log.format = arguments.log_format.map_or(settings.log.format, Into::into);
@@ -102,7 +102,7 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> Result<Option<ClusterC
     let plain = arguments.insecure_plain_tcp_on_loopback;
     let transport = if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
     let mut cluster = ClusterConfig::new(transport);
-    (cluster.session, cluster.membership) = (settings.session, settings.membership);
+    (cluster.session, cluster.membership, cluster.limits) = (settings.session, settings.membership, settings.transport);
     if let Some(ms) = arguments.grace_ms {
         cluster.set_grace(Duration::from_millis(ms));
     }

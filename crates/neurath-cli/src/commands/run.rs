@@ -60,8 +60,9 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     log::quietly("warn")?;
     let stop = stop_signal()?;
     let (data, _thrown_away) = match &place.data {
-        Some(_) => (place.dir()?, None),
+        Some(_) => (place.own_dir("neurath run")?, None),
         None => {
+            place.own_dir("neurath run")?;
             let dir = tempfile::Builder::new().prefix("neurath-run-").tempdir();
             let dir = dir.map_err(|error| Failure::new(format!("no temporary directory: {error}")))?;
             (dir.path().to_owned(), Some(dir))

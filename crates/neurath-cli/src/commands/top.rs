@@ -80,9 +80,9 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
 }
 
 async fn look(client: &Client, sort: Sort) -> Result<Sample, Failure> {
-    let (node, shards, processes) =
-        tokio::try_join!(client.node(), client.shards(), client.processes_by(sort.name(), LOOKED_AT))?;
-    Ok(Sample { node, shards, processes })
+    let (node, shards, processes, nodes) =
+        tokio::try_join!(client.node(), client.shards(), client.processes_by(sort.name(), LOOKED_AT), client.nodes())?;
+    Ok(Sample { node, shards, processes, nodes })
 }
 
 async fn show(
@@ -171,5 +171,6 @@ fn text(page: &Page) -> String {
             .map(|text| (text, Style::new())),
         );
     }
-    format!("{}\n\n{}", page.header().join("\n"), table.render())
+    let header: Vec<String> = page.header().into_iter().filter(|line| !line.is_empty()).collect();
+    format!("{}\n\n{}", header.join("\n"), table.render())
 }

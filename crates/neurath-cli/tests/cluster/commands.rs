@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::{Outcome, neurath};
-use crate::world::{ALPHA, BETA, Cluster, GAMMA, Member, eventually};
+use crate::world::Member;
 
 /// `neurath node` with these arguments, which does not start.
 fn node(data: &Path, arguments: &[&str]) -> Outcome {
@@ -115,34 +115,4 @@ fn who_may_not_join_is_told_why_and_what_to_do() {
     let late = invite();
     drop(alpha);
     join(&new, "gamma", &late).fails(1, &["cannot be reached", "check that the node runs"]);
-}
-
-#[test]
-fn a_process_of_another_node_is_asked_for_there() {
-    let mut cluster = Cluster::with_grace(1500);
-    let agent = cluster.agent(ALPHA);
-    let echo = cluster.echo(ALPHA, &agent, BETA);
-    let alpha = &cluster.members[ALPHA];
-    for command in
-        [&["info", &echo][..], &["send", &echo, "1"], &["call", &echo, "1"], &["kill", &echo], &["kill", "-f", &echo]]
-    {
-        alpha.run(command.iter().copied()).fails(1, &[&echo, "lives on node beta", "run it there", "--data"]);
-    }
-    cluster.members[BETA].run(["info", &echo]).ok();
-    // A name on this node for a process of another.
-    alpha.call(&agent, &json!({"Register": {"node": "alpha", "name": "far", "pid": echo}}));
-    alpha.run(["kill", "far"]).fails(1, &["process far lives on node beta", &echo]);
-    let nobody = "5@0000000000000009.1";
-    let unknown = alpha.run(["info", nobody]);
-    unknown.fails(1, &["node 0000000000000009", "does not know", "neurath nodes"]);
-
-    // A node that is down is listed, and why.
-    cluster.members[BETA].kill();
-    eventually("beta to be down", || {
-        let beta = cluster.members[ALPHA].view_of("beta")?;
-        (beta["state"] == "down" && beta["session"] == "none" && beta["failure"].is_string()).then_some(())
-    });
-    let listed = cluster.members[GAMMA].run(["nodes"]).ok();
-    assert!(listed.contains("beta") && listed.contains("alive"), "{listed}");
-    cluster.members[ALPHA].run(["groups"]).ok();
 }

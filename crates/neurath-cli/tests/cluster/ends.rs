@@ -141,4 +141,11 @@ fn when_a_node_leaves_the_others_are_told_at_once() {
         let beta = cluster.members[node].view_of("beta").unwrap();
         assert_eq!((&beta["state"], &beta["session"]), (&json!("left"), &json!("none")));
     }
+    for (node, agent) in [(ALPHA, &first), (GAMMA, &second)] {
+        let events = cluster.members[node].events(agent);
+        let reasons = events.iter().filter(|event| *event == "node down the node has left").count();
+        assert_eq!(reasons, 2, "{events:?}");
+        let log = cluster.members[node].log();
+        assert!(log.contains("an association has ended") && log.contains("the node has left"), "{log}");
+    }
 }

@@ -11,6 +11,7 @@ mod ends;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code, reason = "the tests of single nodes use the rest of it")]
 mod harness;
+mod operators;
 mod proxy;
 mod strangers;
 mod world;

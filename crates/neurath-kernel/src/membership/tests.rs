@@ -143,6 +143,10 @@ impl Cluster {
 
 use MemberState::{Alive, Down, Left, Suspect};
 
+fn ending(node: u64, reason: DownReason) -> MembershipEffect {
+    MembershipEffect::EndAssociation { node: NodeId(node), reason }
+}
+
 #[test]
 fn who_announces_itself_to_one_is_known_to_all_and_knows_all() {
     let mut cluster = Cluster::new(5);
@@ -167,7 +171,7 @@ fn a_silent_member_is_suspect_and_down_no_earlier_than_it_may_take_to_refute_it(
     cluster.run(10_000);
     for node in 1..=3 {
         assert_eq!(cluster.downs(node), [(4, DownReason::Unreachable)], "at node {node}");
-        assert!(cluster.says(node, &MembershipEffect::EndAssociation(NodeId(4))), "at node {node}");
+        assert!(cluster.says(node, &ending(4, DownReason::Unreachable)), "at node {node}");
         let down = cluster.nodes[&node].membership.members().find(|info| info.state == Down).expect("one is");
         assert!(down.since >= cut_at + 5_000 * MS, "{down:?}");
     }
@@ -221,7 +225,7 @@ fn a_new_life_supersedes_the_old_one_at_once() {
         assert_eq!(cluster.downs(node), [(3, DownReason::Restarted)], "at node {node}");
         assert!(cluster.says(node, &MembershipEffect::Up(member(3, 2))), "at node {node}");
         // The association is with the new life already, and has nothing to do with the end of the old one.
-        assert!(!cluster.says(node, &MembershipEffect::EndAssociation(NodeId(3))), "at node {node}");
+        assert!(!cluster.says(node, &ending(3, DownReason::Restarted)), "at node {node}");
     }
 }
 
@@ -236,6 +240,7 @@ fn who_leaves_has_left_everywhere_and_stays_so() {
     for node in 1..=4 {
         assert!(cluster.states(node).contains(&(5, Left)), "at node {node}: {:?}", cluster.states(node));
         assert_eq!(cluster.downs(node), [(5, DownReason::Left)], "at node {node}");
+        assert!(cluster.says(node, &ending(5, DownReason::Left)), "at node {node}");
     }
     assert_eq!(cluster.at(5).next_deadline(), None);
 }
@@ -344,7 +349,7 @@ fn of_a_peer_only_the_peer_says_who_it_is_and_others_can_make_it_suspect_only() 
     cluster.meet(1, 3);
     cluster.run(10_000);
     assert_eq!(cluster.states(1), [(2, Alive), (3, Alive)]);
-    assert!(!cluster.says(1, &MembershipEffect::EndAssociation(NodeId(3))));
+    assert!(!cluster.says(1, &ending(3, DownReason::Restarted)));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use core::fmt;
 
 use neurath_proto::id::{Incarnation, NodeId};
 
+use crate::session::EndCause;
+
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -124,7 +126,12 @@ pub enum MembershipEffect {
     },
     /// End the association with this peer (`Session::end`). What its end brings about, monitors and links, comes from the
     /// session's `Ended` and from nowhere else.
-    EndAssociation(NodeId),
+    EndAssociation {
+        /// Which.
+        node: NodeId,
+        /// Why it is a member no more.
+        reason: DownReason,
+    },
     /// There is a member.
     Up(Member),
     /// It says something new about itself, in the same life.
@@ -154,6 +161,16 @@ pub enum DownReason {
     Left,
     /// It has begun another life.
     Restarted,
+}
+
+impl From<DownReason> for EndCause {
+    fn from(reason: DownReason) -> Self {
+        match reason {
+            DownReason::Unreachable => Self::PeerDown,
+            DownReason::Left => Self::PeerLeft,
+            DownReason::Restarted => Self::PeerRestarted,
+        }
+    }
 }
 
 /// Why a packet was refused. Nothing has changed. All but [`PacketError::TooManyMembers`] and

@@ -231,7 +231,24 @@ pub enum EndReason {
     /// The peer broke the protocol.
     Violation(Violation),
     /// This node ended it.
-    EndedHere,
+    EndedHere(EndCause),
+}
+
+/// Why this node ends an association itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// The peer has said that it leaves.
+    PeerLeft,
+    /// Membership holds the peer to be down.
+    PeerDown,
+    /// The peer has begun another life.
+    PeerRestarted,
+    /// The peer has said what it may not.
+    PeerMisbehaved,
+    /// So much waits for the peer that what was begun cannot be said whole.
+    Overfull,
+    /// This node leaves.
+    Leaving,
 }
 
 /// Why the session closes a connection.
@@ -329,7 +346,14 @@ impl fmt::Display for EndReason {
             Self::PeerRestarted { incarnation } => write!(f, "the node has begun incarnation {}", incarnation.0),
             Self::PeerEnded => f.write_str("the node has ended it, or does not know it any more"),
             Self::Violation(violation) => write!(f, "the node broke the protocol: {violation}"),
-            Self::EndedHere => f.write_str("this node ended it"),
+            Self::EndedHere(cause) => f.write_str(match cause {
+                EndCause::PeerLeft => "the node has left",
+                EndCause::PeerDown => "the node did not answer, and is held to be down",
+                EndCause::PeerRestarted => "the node has begun another life",
+                EndCause::PeerMisbehaved => "the node broke the protocol",
+                EndCause::Overfull => "too much waited for the node to say what was begun whole",
+                EndCause::Leaving => "this node leaves",
+            }),
         }
     }
 }

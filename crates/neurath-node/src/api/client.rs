@@ -1,22 +1,30 @@
-//! [`Client`]: the API as Rust functions, over the socket. The command line uses nothing else.
+//! [`Client`]: the API as Rust functions, over the socket or as an operator from elsewhere. The command line uses nothing
+//! else.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use neurath_code::store::ARTIFACT_MAX_BYTES;
+use neurath_net::{ConnectError, Operator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::REQUEST_BYTES_MAX;
+use super::channel::Channel;
 use super::error::{ErrorBody, ErrorView};
+use super::forward::{ON, said};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
     AnswerView, CallRequest, DeathsView, GroupsView, InvitationView, InviteRequest, LogView, ModuleInfoView,
@@ -33,6 +41,9 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// The path of a request, with what it is about, may have this many bytes.
 const PATH_BYTES_MAX: usize = 16 << 10;
+
+/// Reaching a node over the network may take this long.
+const DIAL_TIME: Duration = Duration::from_secs(10);
 
 /// The message of [`ClientError::Broken`] when an upgrade's answer ends without a report.
 pub const UPGRADE_ENDED: &str = "the answer ended before the upgrade did";
@@ -54,6 +65,9 @@ pub enum ClientError {
         /// What the system says.
         source: io::Error,
     },
+    /// The node is not reached over the network, or does not let this program in. Nothing was asked.
+    #[error("{0}")]
+    Unreachable(#[from] ConnectError),
     /// The node refuses.
     #[error("{}", error.message)]
     Refused {
@@ -68,20 +82,46 @@ pub enum ClientError {
 }
 
 /// See the module. Each request has a connection of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    socket: PathBuf,
+    way: Way,
+    /// The node that requests are for, if it is another one than is asked.
+    on: Option<HeaderValue>,
 }
+
+#[derive(Clone)]
+enum Way {
+    Socket(PathBuf),
+    Network(Arc<Operator>, String),
+}
+
+/// What carries a request and its answer.
+trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Carrier for T {}
 
 impl Client {
     /// For the node with this data directory, whether it runs or not.
     pub fn of_data(data: &Path) -> Self {
-        Self { socket: data.join(SOCKET_NAME) }
+        Self { way: Way::Socket(data.join(SOCKET_NAME)), on: None }
     }
 
-    /// Where the node's socket is.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// For the node at this address, or else at the one in the operator's file, over TLS.
+    pub fn of_operator(operator: Operator, address: Option<String>) -> Self {
+        let address = address.unwrap_or_else(|| operator.address().to_owned());
+        Self { way: Way::Network(Arc::new(operator), address), on: None }
+    }
+
+    /// What it asks is passed on to this node, by its name or id; `None` if the text can be neither.
+    pub fn on(self, node: &str) -> Option<Self> {
+        Some(Self { on: Some(HeaderValue::from_str(node).ok()?), ..self })
+    }
+
+    /// Where the node's socket is, if it is asked there.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.way {
+            Way::Socket(socket) => Some(socket),
+            Way::Network(..) => None,
+        }
     }
 
     /// `GET /v1/node`.
@@ -270,21 +310,18 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<(Response<Incoming>, Connection), ClientError> {
+    ) -> Result<(Response<Incoming>, Running), ClientError> {
         refuse_if_large(path, &body)?;
         let stream = self.connect().await?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let broken = |error: hyper::Error| ClientError::Broken(said(&error));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let connection = Connection(tokio::spawn(async move {
-            // An error shows itself where the answer is read.
-            let _ = connection.await;
-        }));
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        let connection = Running::new(connection);
+        let request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        let request = match &self.on {
+            Some(node) => request.header(ON, node),
+            None => request,
+        };
+        let request = request.body(Full::new(body)).map_err(|error| ClientError::Broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         if status.is_success() {
@@ -293,12 +330,22 @@ impl Client {
         Err(refused(status, &whole(response).await?))
     }
 
-    async fn connect(&self) -> Result<UnixStream, ClientError> {
-        let socket = self.socket.clone();
+    async fn connect(&self) -> Result<Box<dyn Carrier>, ClientError> {
+        let socket = match self.way.clone() {
+            Way::Socket(socket) => socket,
+            Way::Network(operator, address) => {
+                let dial = move || operator.dialer().dial(&address, None, DIAL_TIME);
+                let dialed = tokio::task::spawn_blocking(dial).await;
+                let connection = dialed.map_err(|error| ClientError::Broken(error.to_string()))??;
+                let channel = Channel::new(connection).map_err(|error| ClientError::Broken(error.to_string()))?;
+                return Ok(Box::new(channel));
+            }
+        };
         let connected = match Address::of(&socket) {
             Ok(address) => UnixStream::connect(&address.path).await,
             Err(error) => Err(error),
         };
+        let connected = connected.map(|stream| Box::new(stream) as Box<dyn Carrier>);
         connected.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
                 ClientError::NoNode { socket }
@@ -324,11 +371,21 @@ fn refuse_if_large(path: &str, body: &Bytes) -> Result<(), ClientError> {
     Err(ClientError::Refused { status: StatusCode::PAYLOAD_TOO_LARGE.as_u16(), error })
 }
 
-/// A connection; it ends with this.
+/// A connection that is driven; it ends with this.
 #[derive(Debug)]
-struct Connection(JoinHandle<()>);
+pub(super) struct Running(JoinHandle<()>);
 
-impl Drop for Connection {
+impl Running {
+    /// It must be called within a tokio runtime.
+    pub(super) fn new<T>(connection: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(async move {
+            // An error shows itself where the answer is read.
+            drop(connection.await);
+        }))
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -339,7 +396,7 @@ impl Drop for Connection {
 pub struct Lines<T> {
     body: Incoming,
     rest: Vec<u8>,
-    _connection: Connection,
+    _connection: Running,
     of: std::marker::PhantomData<fn() -> T>,
 }
 
@@ -361,7 +418,7 @@ impl<T: DeserializeOwned> Lines<T> {
             }
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(ClientError::Broken(error.to_string())),
+                Some(Err(error)) => return Err(ClientError::Broken(said(&error))),
                 Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
             }
         }
@@ -385,7 +442,7 @@ fn refused(status: StatusCode, body: &[u8]) -> ClientError {
 }
 
 /// One segment of a path, or one value of a query.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

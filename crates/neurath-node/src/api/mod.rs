@@ -1,11 +1,15 @@
-//! The control API: HTTP over a Unix socket in the node's data directory. `docs/control-api.md` describes it.
+//! The control API: HTTP over a Unix socket in the node's data directory, and over the cluster's TLS.
+//! `docs/control-api.md` describes it.
 //!
 //! It translates between HTTP and [`Node`](crate::Node) and decides nothing itself; it refuses to know terminals.
-//! Invariant: only the owner of the data directory can reach the socket, and of two nodes one has it.
+//! Invariants: only the owner of the data directory can reach the socket, and of two nodes one has it; over the network come
+//! only those who have proved to be operators or nodes of the cluster.
 
+mod channel;
 mod client;
 mod error;
 mod examples;
+mod forward;
 mod metrics;
 mod rest;
 mod server;
@@ -13,6 +17,7 @@ mod socket;
 mod stream;
 mod trace;
 pub mod view;
+mod visitors;
 
 pub use client::{Client, ClientError, UPGRADE_ENDED};
 pub use error::{ErrorBody, ErrorView};
@@ -30,6 +35,9 @@ pub const CALL_WITHIN_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Processes in one answer if the request does not say.
 pub const PROCESSES_DEFAULT: usize = 1_000;
+
+/// Connections of operators and other nodes at a time, unless the configuration says otherwise.
+pub const VISITORS_MAX: usize = 64;
 
 /// Processes in one answer at most.
 pub const PROCESSES_MAX: usize = 100_000;

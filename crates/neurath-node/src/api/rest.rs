@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use neurath_code::store::ARTIFACT_MAX_BYTES;
+use neurath_net::Role;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 
 use super::PROCESSES_DEFAULT;
 use super::error::ApiError;
+use super::forward;
 use super::stream::{LogQuery, lines, write_logs};
 use super::view::{
     AnswerView, CallRequest, DeathsView, GroupView, GroupsView, InvitationView, InviteRequest, ModuleInfoView,
@@ -70,6 +74,7 @@ pub(super) fn router(node: Node, stopping: watch::Sender<bool>) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message).hint(SEE)
         })
         .layer(DefaultBodyLimit::max(request_bytes))
+        .layer(from_fn_with_state(node.clone(), forward::pass_on))
         .with_state(Api { node, stopping })
 }
 
@@ -121,7 +126,18 @@ async fn list_groups(State(Api { node, .. }): State<Api>) -> Json<GroupsView> {
     Json(GroupsView { groups: groups.collect() })
 }
 
-async fn invite(State(Api { node, .. }): State<Api>, ABody(request): ABody<InviteRequest>) -> Answer<InvitationView> {
+async fn invite(
+    State(Api { node, .. }): State<Api>,
+    role: Option<Extension<Role>>,
+    ABody(request): ABody<InviteRequest>,
+) -> Answer<InvitationView> {
+    // With it a node could make members that outlive its own membership.
+    if let Some(Extension(Role::Node)) = role {
+        let message = "invitations are not passed on";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_for_nodes", message).hint(
+            "ask the node that holds the cluster's authority itself, on its machine or as an operator with `--at`",
+        ));
+    }
     Ok(Json(InvitationView { token: node.invite(Duration::from_millis(request.valid_ms))? }))
 }
 
@@ -382,8 +398,16 @@ async fn logs(State(Api { node, stopping }): State<Api>, AQuery(query): AQuery<L
 
 async fn trace(
     State(Api { node, stopping }): State<Api>,
+    headers: HeaderMap,
     ABody(request): ABody<TraceRequest>,
 ) -> Result<Response, ApiError> {
+    if !forward::was_passed_on(&headers)
+        && let Some((there, request)) = super::trace::elsewhere(&node, &request).await?
+    {
+        let body = serde_json::to_vec(&request).map_err(ApiError::bad_request)?;
+        let uri = Uri::from_static("/v1/trace");
+        return forward::ask(&node, there, Method::POST, &uri, None, body.into()).await;
+    }
     let trace = super::trace::begin(&node, request).await?;
     let (out, response) = lines();
     tokio::spawn(super::trace::write(node, trace, stopping.subscribe(), out));

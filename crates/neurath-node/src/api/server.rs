@@ -1,4 +1,4 @@
-//! [`ControlServer`]: the socket of a node, served until the node is to stop.
+//! [`ControlServer`]: the socket of a node, and those who come over the network, served until the node is to stop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::socket::{BoundSocket, SocketError, bind};
-use super::{metrics, rest};
+use super::{metrics, rest, visitors};
 use crate::Node;
 
 /// Requests that run when the node is to stop may take this long to end.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct ControlServer {
@@ -60,8 +60,14 @@ impl ControlServer {
         }
         let mut stop = stopping.subscribe();
         let mut stop_accepting = stopping.subscribe();
+        let (from_network, at_a_time) = (node.visitors(), node.config().api.visitors);
         let router = rest::router(node, stopping.clone());
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let from_network = async {
+            if let Some(from_network) = from_network {
+                visitors::serve(from_network, at_a_time, router.clone(), stopping.subscribe()).await;
+            }
+        };
+        let on_socket = axum::serve(listener, router.clone()).with_graceful_shutdown(async move {
             // It is also over when nobody can ask any more.
             let _ = stop_accepting.wait_for(|stopping| *stopping).await;
         });
@@ -73,6 +79,7 @@ impl ControlServer {
             stopping.send_replace(true);
             tokio::time::sleep(GRACE).await;
         };
+        let serving = async { tokio::join!(on_socket.into_future(), from_network).0 };
         tokio::select! {
             served = serving => served,
             () = stopped => Ok(()),

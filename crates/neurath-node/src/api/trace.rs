@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use neurath_kernel::trace::Kind;
+use neurath_proto::NodeId;
 use tokio::sync::{mpsc, watch};
 
 use super::error::ApiError;
 use super::view::{EventView, TraceLine, TraceRequest, TracingView};
 use crate::shared::now_ms;
 use crate::trace::{RATE_PER_S, RATE_PER_S_MAX};
-use crate::{Node, NodeError, Trace, TraceOptions};
+use crate::{Node, Trace, TraceOptions};
 
 /// How often events that were left out are reported, at least.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -39,11 +40,7 @@ pub(super) async fn begin(node: &Node, request: TraceRequest) -> Result<Begun, A
     let kinds = events.iter().map(|name| kind(name)).collect::<Result<Vec<_>, _>>()?;
     let mut pids = Vec::new();
     for target in &targets {
-        let pid = node.find(target).await?;
-        if pid.node == node.id() && node.info(target).await.is_err() {
-            return Err(NodeError::UnknownProcess(target.clone()).into());
-        }
-        pids.push(pid);
+        pids.push(node.info(target).await?.info.pid);
     }
     let peer = match peer {
         Some(peer) => Some(node.find(&peer).await?),
@@ -52,6 +49,27 @@ pub(super) async fn begin(node: &Node, request: TraceRequest) -> Result<Begun, A
     let named = (!all).then(|| pids.iter().map(ToString::to_string).collect());
     let trace = node.trace(TraceOptions { pids: (!all).then_some(pids), kinds, peer, rate_per_s }).await?;
     Ok(Begun { trace, first: TracingView { pids: named, rate_per_s } })
+}
+
+/// The other node that a trace is of, and the request as that one understands it.
+pub(super) async fn elsewhere(node: &Node, request: &TraceRequest) -> Result<Option<(NodeId, TraceRequest)>, ApiError> {
+    if request.targets.len() > TARGETS_MAX {
+        return Ok(None);
+    }
+    let mut pids = Vec::new();
+    for target in &request.targets {
+        pids.push(node.find(target).await?);
+    }
+    let Some(there) = pids.iter().map(|pid| pid.node).find(|there| node.passes_on_to(*there)) else { return Ok(None) };
+    if pids.iter().any(|pid| pid.node != there) {
+        return Err(ApiError::bad_request("a trace is of processes of one node; trace the others apart"));
+    }
+    let peer = match &request.peer {
+        Some(peer) => Some(node.find(peer).await?.to_string()),
+        None => None,
+    };
+    let targets = pids.iter().map(ToString::to_string).collect();
+    Ok(Some((there, TraceRequest { targets, peer, ..request.clone() })))
 }
 
 fn kind(name: &str) -> Result<Kind, ApiError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use neurath_kernel::NodeMessage;
 use neurath_kernel::membership::{Member, MemberInfo, Membership, MembershipEffect, PacketError};
+use neurath_kernel::session::EndCause;
 
 use neurath_proto::{Incarnation, NodeId};
 
@@ -20,7 +21,7 @@ pub(crate) enum Wish {
     /// Send this to a node; encoded.
     Post(NodeId, Vec<u8>),
     /// End the association with a node.
-    End(NodeId),
+    End(NodeId, EndCause),
     /// Processes may know this name of a node.
     Named(NodeId, String),
 }
@@ -70,7 +71,7 @@ impl Gossip {
         if let Err(error) = self.membership.received(now, from, packet) {
             tracing::warn!(%from, %error, "a packet of membership was refused");
             if !matches!(error, PacketError::NoAssociation | PacketError::TooManyMembers) {
-                self.wishes.push_back(Wish::End(from));
+                self.wishes.push_back(Wish::End(from, EndCause::PeerMisbehaved));
             }
         }
     }
@@ -119,7 +120,7 @@ impl Gossip {
                 MembershipEffect::Send { to, bytes } => {
                     return Some(Wish::Post(to, NodeMessage::Gossip(&bytes).encode()));
                 }
-                MembershipEffect::EndAssociation(node) => return Some(Wish::End(node)),
+                MembershipEffect::EndAssociation { node, reason } => return Some(Wish::End(node, reason.into())),
                 MembershipEffect::Up(member) | MembershipEffect::Changed(member) => {
                     tracing::info!(node = %member.node, name = member.name, "a member is up");
                     if self.cluster.learn(member.node, &member.name, &member.address) {

@@ -2,7 +2,8 @@
 //!
 //! Each other node belongs to one shard ([`Cluster::owner`]), whose [`peers::Peers`] has the session with it and reads and
 //! writes its connections; so a message from a process of that shard crosses no thread on its way out, nor one for it on
-//! its way in. The *net thread* drives the transport's endpoint: it accepts, dials and lets nodes join. The *loader*
+//! its way in. The *net thread* drives the transport's endpoint: it accepts, dials and lets nodes join, and hands who comes
+//! to the control API to its server. The *loader*
 //! thread gets modules from peers and compiles what they want started.
 //!
 //! Invariant: whoever is a peer here has proved its key to the transport; nothing of a peer is believed beyond its own
@@ -20,11 +21,13 @@ use neurath_proto::{NodeId, Pid};
 
 use crate::inbox::Inbox;
 use crate::shard::Input;
+use control::{Control, Visitor};
 use strangers::Strangers;
 
-pub(crate) use setup::{Beginning, init, start};
+pub(crate) use setup::{Beginning, authority_folder, init, start};
 pub use setup::{ClusterConfig, SetupError, Transport};
 
+pub(crate) mod control;
 pub(crate) mod gossip;
 pub(crate) mod loader;
 pub(crate) mod peers;
@@ -73,6 +76,7 @@ pub(crate) struct Cluster {
     pub(crate) session: SessionConfig,
     pub(crate) membership: MembershipConfig,
     handle: Arc<dyn Handle>,
+    pub(crate) control: Control,
     /// Where others reach this node.
     address: Option<String>,
     authority: Option<Authority>,
@@ -105,6 +109,22 @@ impl Cluster {
     /// The authority, if this node holds it.
     pub(crate) fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
+    }
+
+    /// Where a node is reached, if that is known.
+    pub(crate) fn address_of(&self, node: NodeId) -> Option<String> {
+        self.read_directory().get(&node).map(|known| known.address.clone())
+    }
+
+    /// The node, this one among them, that goes by this name, or has this id.
+    pub(crate) fn find(&self, text: &str) -> Option<NodeId> {
+        if text == self.name {
+            return Some(self.node);
+        }
+        let directory = self.read_directory();
+        let named = directory.iter().filter(|(_, known)| known.name == text).map(|(node, _)| *node).min();
+        let by_id = || u64::from_str_radix(text, 16).ok().map(NodeId).filter(|_| text.len() == 16);
+        named.or_else(|| by_id().filter(|node| *node == self.node || directory.contains_key(node)))
     }
 
     /// Whether it is known how to reach a node.
@@ -195,6 +215,7 @@ impl Cluster {
     /// Ends listening and dialing.
     pub(crate) fn close(&self) {
         self.handle.close();
+        self.control.close();
         self.load(loader::Job::Stop);
     }
 
@@ -278,10 +299,12 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                     tracing::warn!(name = request.name, from = request.from, %why, "not admitted");
                 }
             }
-            Some(Event::Control { operator, .. }) => {
-                let why = "this release serves operators on the node's socket only";
-                if tell() {
-                    tracing::warn!(operator, why, "an operator was refused");
+            Some(Event::Control { who, connection }) => {
+                let (role, name) = (who.role, who.name.clone());
+                if let Err(why) = cluster.control.admit(Visitor { who, connection })
+                    && tell()
+                {
+                    tracing::warn!(%role, name, why, "turned away from the control API");
                 }
             }
             Some(Event::Refused { from, error }) => {

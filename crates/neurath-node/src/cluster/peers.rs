@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use neurath_kernel::session::wire::{self, WireTypes};
-use neurath_kernel::session::{ConnectionId, DialId, EndReason, Origin, Outbound, SendError, SessionInfo};
+use neurath_kernel::session::{ConnectionId, DialId, EndCause, EndReason, Origin, Outbound, SendError, SessionInfo};
 use neurath_kernel::{NodeMessage, Session, SessionEffect, Signal, node_itself};
 use neurath_net::Connection;
 use neurath_proto::envelope::{Envelope, SchemaId};
@@ -273,9 +273,9 @@ impl Peers {
     }
 
     /// The association with a node is to end.
-    pub(crate) fn end(&mut self, now: u64, node: NodeId) {
+    pub(crate) fn end(&mut self, now: u64, node: NodeId, cause: EndCause) {
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.session.end(now);
+            peer.session.end(now, cause);
             self.touch(node);
         }
     }
@@ -431,7 +431,7 @@ impl Peer {
             if let Err(error) = self.session.queue_first(now, message.encode()) {
                 if index > 0 {
                     // The peer would take the next schema for the rest of this one.
-                    self.session.end(now);
+                    self.session.end(now, EndCause::Overfull);
                 }
                 return Err(error);
             }
@@ -535,7 +535,7 @@ impl Peer {
                 {
                     self.broken = true;
                     tracing::warn!(%node, why, "a node broke the protocol; the association with it is ended");
-                    self.session.end(now);
+                    self.session.end(now, EndCause::PeerMisbehaved);
                 }
                 self.session.consumed(now, credit);
             }

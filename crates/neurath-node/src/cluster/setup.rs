@@ -11,10 +11,11 @@ use std::time::Duration;
 use neurath_kernel::{MembershipConfig, SessionConfig};
 use neurath_net::memory::Hub;
 use neurath_net::{
-    Authority, AuthorityError, Credentials, CredentialsError, Endpoint, Invitation, InvitationError, JoinError, Limits,
-    ListenError, Member, NodeKey, Security, Tls, join, tcp,
+    Authority, AuthorityError, ControlDialer, Credentials, CredentialsError, Endpoint, Invitation, InvitationError,
+    JoinError, Limits, ListenError, Member, NodeKey, Security, Tls, join, tcp,
 };
 
+use super::control::Control;
 use super::loader::Jobs;
 use super::{Cluster, Whereabouts};
 
@@ -195,6 +196,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     }));
     check_advertised(config)?;
     let mut name = config.name.clone().unwrap_or_else(|| format!("node-{}", &key.node_id().to_string()[..4]));
+    let mut dialer = None;
     let endpoint: Box<dyn Endpoint> = match &config.transport {
         Transport::Tls(address) => {
             if let Some(token) = &config.invitation {
@@ -208,6 +210,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
             let credentials = Credentials::load(&folder)?;
             name = credentials.name().to_owned();
             let tls = Tls::new(&key, &credentials)?;
+            dialer = Some(ControlDialer::new(&key, &credentials)?);
             Box::new(tcp::listen(Some(address), Security::Tls(tls), config.limits)?)
         }
         Transport::PlainLoopback(address) => {
@@ -237,6 +240,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
             ..config.membership
         },
         handle,
+        control: Control::new(dialer),
         address,
         authority,
         directory: RwLock::new(directory),

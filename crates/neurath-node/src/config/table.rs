@@ -148,6 +148,8 @@ pub(super) const TABLE: &[Setting] = settings! {
         call_within_ms: Time(node.api.call_within), (1, DAY), "How long a call waits for its answer if it does not say.";
         call_within_max_ms: Time(node.api.call_within_max), (1, DAY), "How long it may say.";
         processes: Usize(node.api.processes), (1, 1 << 24), "Processes in one answer. The rest are only counted.";
+        visitors: Usize(node.api.visitors), (1, 1 << 14),
+            "Connections of operators over the network, and of nodes that pass requests on. Beyond, they are closed.";
     }
     log {
         format: Format(log.format), NONE, "\"text\" or \"json\", one object a line.";

@@ -3,9 +3,10 @@
 use std::sync::Weak;
 
 use neurath_kernel::membership::{Member, MemberInfo};
-use neurath_net::NodeKey;
+use neurath_net::{Authority, Connection, NodeKey, Operator, OperatorError};
 
 use super::*;
+use crate::cluster::control::Visitor;
 use crate::cluster::peers::PeerInfo;
 use crate::cluster::{Cluster, SetupError, Unconfirmed};
 
@@ -81,6 +82,44 @@ impl Node {
             Some(cluster) => NodeError::ElsewhereProcess { process, pid, node, name: cluster.name_of(node) },
             None => NodeError::UnknownNode { process, node },
         })
+    }
+
+    /// What people call a node.
+    pub(crate) fn name_of(&self, node: NodeId) -> String {
+        self.0.shared.cluster.as_ref().map_or_else(|| node.to_string(), |cluster| cluster.name_of(node))
+    }
+
+    /// The node, this one among them, that goes by this name, or has this id.
+    pub(crate) fn find_node(&self, text: &str) -> Result<NodeId, NodeError> {
+        let cluster = self.0.shared.cluster.as_ref().ok_or(NodeError::NoCluster)?;
+        cluster.find(text).ok_or_else(|| NodeError::UnknownNodeName(text.to_owned()))
+    }
+
+    /// Whether requests about processes of a node are passed on to it: it is another one, known, and nodes have
+    /// certificates.
+    pub(crate) fn passes_on_to(&self, node: NodeId) -> bool {
+        let reaches = |cluster: &Arc<Cluster>| cluster.control.reaches() && cluster.knows(node);
+        node != self.id() && self.0.shared.cluster.as_ref().is_some_and(reaches)
+    }
+
+    /// A connection to the control API of another node.
+    pub(crate) async fn reach(&self, node: NodeId) -> Result<Box<dyn Connection>, NodeError> {
+        let cluster = self.0.shared.cluster.clone().ok_or(NodeError::NoCluster)?;
+        let name = cluster.name_of(node);
+        let address = cluster.address_of(node).ok_or_else(|| NodeError::UnknownNodeName(name.clone()))?;
+        blocking(move || match cluster.control.reach(node, &address) {
+            Some(reached) => reached.map_err(|source| NodeError::NodeAway { name, node, source: Box::new(source) }),
+            None => {
+                let why = "without certificates nobody may be told what to do over the network";
+                Err(NodeError::NotPassedOn { name, node, why })
+            }
+        })
+        .await
+    }
+
+    /// Those who come to the control API over the network, from now on; none if there is no network.
+    pub(crate) fn visitors(&self) -> Option<tokio::sync::mpsc::Receiver<Visitor>> {
+        Some(self.0.shared.cluster.as_ref()?.control.open())
     }
 
     /// Asks a node whether it is there; microseconds until it answered.
@@ -166,6 +205,27 @@ pub fn init_cluster(data: &std::path::Path, cluster: &str, name: &str) -> Result
     crate::cluster::init(data, &key, cluster, name)
         .map_err(|error: SetupError| StartError::Cluster(Box::new(error)))?;
     Ok(key.node_id())
+}
+
+/// Makes an operator of the cluster whose authority lives in `data`, and a file with all that their programs need; `address`
+/// is where they reach a node. The node may run meanwhile.
+///
+/// # Errors
+/// The authority does not live there or refuses, or the file is there already or cannot be written.
+pub fn create_operator(
+    data: &std::path::Path,
+    path: &std::path::Path,
+    name: &str,
+    address: &str,
+    valid_for: Duration,
+) -> Result<Operator, OperatorError> {
+    let authority = Authority::open(&crate::cluster::authority_folder(data))?;
+    Operator::create(path, &authority, name, address, valid_for)
+}
+
+/// Whether the authority of a cluster lives in `data`.
+pub fn has_authority(data: &std::path::Path) -> bool {
+    Authority::exists(&crate::cluster::authority_folder(data))
 }
 
 fn standings(

@@ -80,7 +80,7 @@ impl Shard {
             Input::Post { node, message } => network.peers.post(now, node, message),
             Input::Connection { node, connection, dialed } => network.peers.connected(now, node, connection, dialed),
             Input::DialFailed { node, dial } => network.peers.dial_failed(now, node, dial),
-            Input::EndAssociation(node) => network.peers.end(now, node),
+            Input::EndAssociation(node, cause) => network.peers.end(now, node, cause),
             Input::Gossip { from, packet } => {
                 if let Some(gossip) = &mut network.gossip {
                     gossip.received(now, from, &packet);
@@ -120,7 +120,7 @@ impl Shard {
         while let Some(wish) = self.network.as_mut().and_then(|n| n.gossip.as_mut()).and_then(|g| g.next_wish()) {
             match wish {
                 Wish::Post(node, message) => self.give_owner(node, Input::Post { node, message }),
-                Wish::End(node) => self.give_owner(node, Input::EndAssociation(node)),
+                Wish::End(node, cause) => self.give_owner(node, Input::EndAssociation(node, cause)),
                 Wish::Named(node, name) => self.tell_all(NodeNews::Named(node, name)),
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use neurath_kernel::session::wire::{self, WireTypes};
 use neurath_kernel::session::{ConnectionId, Origin};
 use neurath_kernel::{NodeMessage, Session, SessionConfig, SessionEffect, Signal};
-use neurath_net::{Authority, Connection, Dial, Endpoint, Event, Limits, NodeKey, connect_control};
+use neurath_net::{Authority, Connection, ControlDialer, Dial, Endpoint, Event, Limits, NodeKey};
 use neurath_node::{ClusterConfig, Hub, Node, NodeConfig, NodeId, Transport, init_cluster};
 use neurath_proto::envelope::{Class, Envelope, Epoch, Payload, SchemaId, TraceId};
 use neurath_proto::reason::ExitReason;
@@ -311,20 +311,23 @@ async fn a_past_life_of_a_member_is_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_s_certificate_makes_no_node() {
+async fn an_operator_is_turned_away_where_no_control_api_is_served() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     init_cluster(&data, "test", "alpha").unwrap();
     let cluster = Some(ClusterConfig::new(Transport::Tls("127.0.0.1:0".into())));
     let node = Node::start(NodeConfig { cluster, ..NodeConfig::new(&data) }).unwrap();
-    let key = NodeKey::from_seed(&[3; 32]);
-    let operator = Authority::open(&data.join("authority")).unwrap().issue_operator(&key, "otto").unwrap();
-    let mut stream = connect_control(&key, &operator, node.address().unwrap(), Duration::from_secs(30)).unwrap();
-    // The node may have hung up before.
-    let _ = stream.write_all(&[0xff; 1000]);
-    let mut heard = Vec::new();
-    let _ = stream.read_to_end(&mut heard);
-    assert_eq!(heard, b"", "this release serves operators on the node's socket only");
+    let (key, minute) = (NodeKey::from_seed(&[3; 32]), Duration::from_secs(60));
+    let operator = Authority::open(&data.join("authority")).unwrap().issue_operator(&key, "otto", minute).unwrap();
+    let dialer = ControlDialer::new(&key, &operator).unwrap();
+    let mut stream = dialer.dial(node.address().unwrap(), None, minute).unwrap();
+    let heard = loop {
+        match stream.read(&mut [0; 64]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+            heard => break heard,
+        }
+    };
+    assert!(!matches!(heard, Ok(1..)), "{heard:?}");
     assert_eq!(node.nodes().await.len(), 1, "nobody but itself is known");
     node.stop();
 }

@@ -120,7 +120,7 @@ impl Roster {
             MembershipEffect::Send { to: node, .. }
             | MembershipEffect::Suspect(node)
             | MembershipEffect::Refuted(node)
-            | MembershipEffect::EndAssociation(node) => Some(*node),
+            | MembershipEffect::EndAssociation { node, .. } => Some(*node),
             MembershipEffect::Rejoined => None,
         }
     }

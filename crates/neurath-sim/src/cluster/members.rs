@@ -3,7 +3,7 @@
 //! Invariant: an association ends through its session only; membership hears of it from there, as everyone does.
 
 use neurath_kernel::membership::{Member, MemberState, PacketError};
-use neurath_kernel::session::SendError;
+use neurath_kernel::session::{EndCause, SendError};
 use neurath_kernel::{Membership, MembershipConfig, MembershipEffect};
 use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::{Pid, Serial};
@@ -92,7 +92,7 @@ impl Cluster {
             }
             Err(PacketError::NoAssociation | PacketError::TooManyMembers) => Ok(()),
             // The peer's fault.
-            Err(_) => self.end(side),
+            Err(_) => self.end(side, EndCause::PeerMisbehaved),
         }
     }
 
@@ -147,8 +147,8 @@ impl Cluster {
                     Err(error) => Err(format!("{side:?}: a packet of membership was refused: {error:?}")),
                 }
             }
-            MembershipEffect::EndAssociation(peer) => match self.number(peer) {
-                Some(peer) => self.end(Side { node, life, peer }),
+            MembershipEffect::EndAssociation { node: peer, reason } => match self.number(peer) {
+                Some(peer) => self.end(Side { node, life, peer }, reason.into()),
                 None => Ok(()),
             },
             _ if self.is_hostile(node) => Ok(()),
@@ -201,7 +201,7 @@ impl Cluster {
         }
         let peers: Vec<_> = self.nodes[node].sessions.keys().copied().collect();
         for peer in peers {
-            self.end(Side { node, life, peer })?;
+            self.end(Side { node, life, peer }, EndCause::Leaving)?;
         }
         self.crash(node, None);
         Ok(())

@@ -1,6 +1,7 @@
 //! Nodes that send each other all kinds of messages over a network that breaks in every way, and crash.
 
 use neurath_kernel::SessionConfig;
+use neurath_kernel::session::EndCause;
 use neurath_proto::frame::{Limits, MESSAGE_OVERHEAD, PART_BYTES_MAX};
 
 use super::{Run, at};
@@ -151,7 +152,7 @@ fn fault(cluster: &mut Cluster, config: &SessionConfig, rng: &mut Rng) -> Result
         (85..=92, _) => cluster.crash(node, Some(rng.magnitude(10 * MS..=5_000 * MS))),
         (93..=95, _) => {
             if let Some(side) = cluster.side(node, peer) {
-                cluster.end(side)?;
+                cluster.end(side, EndCause::Leaving)?;
             }
         }
         _ => cluster.set_consume_max(node, rng.magnitude(1..=3_000 * MS)),

@@ -12,13 +12,15 @@ use crate::show;
 /// Draws all of it.
 pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     let page = state.page();
-    let [node, shards, sums] = page.header();
-    // Many shards take several lines, but never more than a third of the screen.
+    let [node, shards, nodes, sums] = page.header();
+    // Many shards, or nodes, take several lines, but never more than a quarter of the screen.
     let width = usize::from(frame.area().width.max(1));
-    let shard_lines = shards.chars().count().div_ceil(width).clamp(1, usize::from(frame.area().height / 3).max(1));
-    let [top, middle, below, _, table, last] = Layout::vertical([
+    let most = usize::from(frame.area().height / 4).max(1);
+    let lines = |text: &str| text.chars().count().div_ceil(width).min(most) as u16;
+    let [top, middle, others, below, _, table, last] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(shard_lines as u16),
+        Constraint::Length(lines(&shards).max(1)),
+        Constraint::Length(lines(&nodes)),
         Constraint::Length(1),
         Constraint::Length(1),
         Constraint::Min(1),
@@ -27,6 +29,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     .areas(frame.area());
     frame.render_widget(Line::styled(node, Style::new().add_modifier(Modifier::BOLD)), top);
     frame.render_widget(Paragraph::new(Text::raw(shards)).wrap(Wrap { trim: true }), middle);
+    frame.render_widget(Paragraph::new(Text::raw(nodes)).wrap(Wrap { trim: true }), others);
     frame.render_widget(Line::raw(sums), below);
     processes(state, frame, table);
     frame.render_widget(foot(state), last);
@@ -101,7 +104,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::commands::top::model::tests::state;
+    use crate::commands::top::model::tests::{in_a_cluster, state};
 
     fn drawn(state: &State, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -121,6 +124,14 @@ mod tests {
         assert!(lines[5].starts_with("1 ") && lines[5].contains("45 %") && lines[5].ends_with("till"), "{lines:#?}");
         assert!(lines[6].starts_with("3 ") && lines[6].contains("1000"), "{lines:#?}");
         assert!(lines[9].starts_with("↑↓ select"), "{lines:#?}");
+    }
+
+    #[test]
+    fn other_nodes_stand_below_the_shards() {
+        let lines = drawn(&in_a_cluster(), 100, 11);
+        assert_eq!(lines[1], "shards  0: 50 %");
+        assert_eq!(lines[2], "nodes  beta: alive, connected, 0.1 ms, 3 held");
+        assert!(lines[3].starts_with("3 processes") && lines[5].starts_with("PID"), "{lines:#?}");
     }
 
     #[test]

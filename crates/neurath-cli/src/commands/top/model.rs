@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use neurath_node::api::view::{NodeView, ProcessView, ProcessesView, ShardsView};
+use neurath_node::api::view::{NodeView, NodesView, ProcessView, ProcessesView, ShardsView};
 use serde::Serialize;
 
 use crate::output::clean;
@@ -19,6 +19,7 @@ pub(super) struct Sample {
     pub node: NodeView,
     pub shards: ShardsView,
     pub processes: ProcessesView,
+    pub nodes: NodesView,
 }
 
 /// What two looks at a node say.
@@ -30,6 +31,8 @@ pub(super) struct Page {
     pub uptime_ms: u64,
     pub total: usize,
     pub shards: Vec<ShardLine>,
+    /// The others of its cluster.
+    pub nodes: Vec<NodeLine>,
     pub messages_per_s: f64,
     pub turns_per_s: f64,
     #[serde(rename = "processes")]
@@ -45,6 +48,33 @@ pub(super) struct ShardLine {
     pub processes: u64,
     pub mailbox_messages: u64,
     pub memory_bytes: u64,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct NodeLine {
+    pub name: String,
+    pub state: String,
+    pub session: String,
+    pub latency_us: Option<u64>,
+    pub held_messages: usize,
+}
+
+impl NodeLine {
+    /// `beta: alive, connected, 0.1 ms, 3 held`
+    fn text(&self) -> String {
+        let mut text = format!("{}: {}", self.name, self.state);
+        if self.session != "none" {
+            text += &format!(", {}", self.session);
+        }
+        if let Some(us) = self.latency_us {
+            text += &format!(", {:.1} ms", us as f64 / 1000.0);
+        }
+        if self.held_messages > 0 {
+            text += &format!(", {} held", self.held_messages);
+        }
+        text
+    }
 }
 
 /// A process.
@@ -146,6 +176,13 @@ impl Page {
             mailbox_messages: shard.mailbox_messages,
             memory_bytes: shard.memory_bytes + shard.image_bytes,
         });
+        let nodes = now.nodes.nodes.iter().filter(|node| node.state != "self").map(|node| NodeLine {
+            name: clean(&node.name),
+            state: node.state.clone(),
+            session: node.session.clone(),
+            latency_us: node.latency_us,
+            held_messages: node.held_messages,
+        });
         let sum = |sample: &Sample, of: fn(&neurath_node::api::view::ShardView) -> u64| {
             sample.shards.shards.iter().map(of).sum::<u64>()
         };
@@ -156,6 +193,7 @@ impl Page {
             uptime_ms: now.shards.uptime_ms,
             total: now.processes.total,
             shards: shards.collect(),
+            nodes: nodes.collect(),
             messages_per_s: rate(sum(before, |s| s.sent), sum(now, |s| s.sent)),
             turns_per_s: rate(sum(before, |s| s.turns), sum(now, |s| s.turns)),
             rows: now.processes.processes.iter().map(row).collect(),
@@ -168,7 +206,7 @@ impl Page {
     }
 
     /// The lines above the table.
-    pub(super) fn header(&self) -> [String; 3] {
+    pub(super) fn header(&self) -> [String; 4] {
         let busy = self.shards.iter().map(|shard| format!("{}: {}", shard.shard, share(shard.busy)));
         let memory: u64 = self.shards.iter().map(|shard| shard.memory_bytes).sum();
         let waiting: u64 = self.shards.iter().map(|shard| shard.mailbox_messages).sum();
@@ -181,6 +219,10 @@ impl Page {
                 uptime(Duration::from_millis(self.uptime_ms))
             ),
             format!("shards  {}", busy.collect::<Vec<_>>().join("  ")),
+            match self.nodes.as_slice() {
+                [] => String::new(),
+                nodes => format!("nodes  {}", nodes.iter().map(NodeLine::text).collect::<Vec<_>>().join("  ")),
+            },
             format!(
                 "{}, {:.0} messages/s, {:.0} turns/s, {waiting} waiting, {}",
                 show::count(self.total, "process", "processes"),
@@ -402,7 +444,21 @@ pub(super) mod tests {
             upgrades: UpgradeCountsView { committed: 0, rolled_back: 0 },
         };
         let processes = ProcessesView { total: processes.len(), processes };
-        Sample { node, shards: ShardsView { uptime_ms, shards: vec![shard] }, processes }
+        let nodes = NodesView { nodes: Vec::new() };
+        Sample { node, shards: ShardsView { uptime_ms, shards: vec![shard] }, processes, nodes }
+    }
+
+    /// The same in a cluster with another node.
+    pub(in super::super) fn in_a_cluster() -> State {
+        let mut state = state();
+        state.page.nodes.push(NodeLine {
+            name: "beta".into(),
+            state: "alive".into(),
+            session: "connected".into(),
+            latency_us: Some(120),
+            held_messages: 3,
+        });
+        state
     }
 
     /// Three processes within two seconds: one computes, one has a full mailbox, one sends.
