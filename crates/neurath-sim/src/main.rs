@@ -12,7 +12,7 @@ use neurath_sim::check::members::MemberCounts;
 use neurath_sim::shrink::shrink;
 use neurath_sim::{Failure, Report, Run, Scenario, simulate};
 
-const USAGE: &str = "[--scenario session|fairness|membership|hostile|all] [--seeds N] [--seed FIRST] \
+const USAGE: &str = "[--scenario session|fairness|membership|hostile|processes|all] [--seeds N] [--seed FIRST] \
     [--faults N,N…|none] [--until MS]";
 /// No run has more faults.
 const FAULTS_MAX: u64 = 1 << 14;
@@ -130,7 +130,7 @@ fn run_all(scenario: Scenario, arguments: &Arguments) -> bool {
 }
 
 fn print(scenario: Scenario, report: &Report) {
-    let Report { counts, members, faults, small_max_ns } = *report;
+    let Report { counts, members, processes, faults, small_max_ns } = *report;
     let Counts {
         sent,
         delivered,
@@ -153,6 +153,9 @@ fn print(scenario: Scenario, report: &Report) {
     println!("  {full} times senders were held back");
     if scenario == Scenario::Fairness {
         println!("  slowest small message {:.1} ms", small_max_ns as f64 / 1e6);
+    }
+    if scenario == Scenario::Processes {
+        println!("  {processes:?}");
     }
     if members.up > 0 {
         let MemberCounts { up, changed, suspected, refuted, unreachable, falsely, left, restarted, rejoined } = members;
