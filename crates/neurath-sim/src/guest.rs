@@ -400,10 +400,11 @@ impl Guest {
     }
 
     fn ask(&mut self, port: &mut Port, node: NodeId, question: Question, deeds: &mut Vec<Deed>) {
+        let what = format!("{question:?}");
         let reference = port.ask(question);
         if reference.is_some() {
             self.asked.insert(reference, Asked::Question);
-            deeds.push(Deed::Asked { node, reference });
+            deeds.push(Deed::Asked { node, reference, question: what });
         }
     }
 }
