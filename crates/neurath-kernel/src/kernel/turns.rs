@@ -105,7 +105,7 @@ impl Kernel {
                 ended = Some(reason);
             }
             Outcome::Failed(reason) => {
-                port.take_outbox();
+                port.drop_outbox();
                 ended = Some(process.killed.take().unwrap_or(reason));
             }
             Outcome::Upgraded { program, entry, exited } => {

@@ -162,6 +162,17 @@ impl Port {
         core::mem::take(&mut self.outbox)
     }
 
+    /// Drops what was asked for in a poll that failed: whom it answered waits for an answer still.
+    pub(crate) fn drop_outbox(&mut self) {
+        for action in self.take_outbox() {
+            if let Action::Send(Envelope { class: Class::Reply, to, reference, .. }) | Action::Fail(to, reference, _) =
+                action
+            {
+                self.open_calls.insert((to, reference), ());
+            }
+        }
+    }
+
     /// Gives an emptied outbox back, so that its room is used again.
     #[inline]
     pub(crate) fn return_outbox(&mut self, mut outbox: Vec<Action>) {
