@@ -174,7 +174,7 @@ pub enum Signal {
         registrar: NodeId,
         /// Who wanted it.
         from: Pid,
-        /// The answer goes under this ref.
+        /// The answer goes under this ref; none if the registrar has answered.
         reference: Ref,
     },
     /// The registrar has taken a name away.
