@@ -217,13 +217,13 @@ impl Cluster {
             }
         };
         it.kernel.finish(slot, port, outcome);
+        self.settle(node, shard)?;
         for (reference, to, was_alive) in met {
             // Who ended in this very turn may have done so before or after.
             if !was_alive || self.ledger.is_alive(to) {
                 self.ledger.monitor_met(pid, reference, was_alive);
             }
         }
-        self.settle(node, shard)?;
         Ok(true)
     }
 
