@@ -241,6 +241,12 @@ impl Ledger {
         (!from.is_empty()).then(|| from[rng.index(from.len())])
     }
 
+    /// Whether a process may link itself to another. A link that crosses an unlink of the other's leaves one end only, so
+    /// of each two only the first that links does.
+    pub fn may_link(&self, pid: Pid, to: Pid) -> bool {
+        self.pairs.get(&(to, pid)).is_none_or(|pair| pair.before_link.is_none())
+    }
+
     /// The number of the next message.
     pub fn next(&self, from: Pid, to: Pid) -> u64 {
         self.pairs.get(&(from, to)).map_or(0, |pair| pair.sent) + 1
