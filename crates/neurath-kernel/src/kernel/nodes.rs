@@ -275,14 +275,12 @@ impl Kernel {
         let to = process.pid;
         let answer = match result {
             Ok(()) => {
-                if link {
-                    process.links.insert(child);
-                }
+                let linked = link && process.links.insert(child);
                 if monitor.is_some() {
                     process.watching.insert(monitor, child);
                     self.trace(to, || Happened::Monitored { whom: child });
                 }
-                if link {
+                if linked {
                     self.trace(to, || Happened::Linked { to: child });
                 }
                 Answer::Spawned { pid: child, monitor }
