@@ -93,7 +93,9 @@ struct Fate {
     ended: Option<ExitReason>,
     /// Its node is no more.
     crashed: bool,
-    traps: bool,
+    /// When it ended, and since when it traps exits, by the ledger's own count.
+    ended_at: u64,
+    traps_since: Option<u64>,
     /// It ends itself, for this reason.
     wants: Option<ExitReason>,
 }
@@ -137,6 +139,8 @@ struct Call {
 #[derive(Default)]
 pub struct Ledger {
     limits: PortLimits,
+    /// Counts what happens.
+    clock: u64,
     fates: BTreeMap<Pid, Fate>,
     living: Vec<Pid>,
     directory: Vec<Pid>,
@@ -259,7 +263,10 @@ impl Ledger {
         let epoch = |node: NodeId| epochs.get(&node).copied().unwrap_or_default();
         for deed in deeds {
             match deed {
-                Deed::Trap => self.fate(pid).traps = true,
+                Deed::Trap => {
+                    self.clock += 1;
+                    self.fate(pid).traps_since = Some(self.clock);
+                }
                 Deed::Sent { to } => {
                     self.pair(pid, to).sent += 1;
                     self.counts.sent += 1;
@@ -560,11 +567,13 @@ impl Ledger {
             }
         }
         for ((pid, other), _) in self.links.iter().filter(|((pid, _), ends)| self.is_alive(*pid) && !ends.is_empty()) {
-            let fate = |pid: &Pid| self.fates.get(pid);
-            let quiet = fate(other).is_some_and(|fate| fate.ended == Some(ExitReason::Normal));
-            let traps = fate(pid).is_some_and(|fate| fate.traps);
+            // A normal end is no news for one that does not trap exits, or did not yet.
+            let quiet = self.fates.get(other).is_some_and(|fate| {
+                let traps_since = self.fates.get(pid).and_then(|fate| fate.traps_since);
+                fate.ended == Some(ExitReason::Normal) && traps_since.is_none_or(|since| since > fate.ended_at)
+            });
             let open = infos.get(pid).is_some_and(|info| info.links.contains(other));
-            if !open && (traps || !quiet) {
+            if !open && !quiet {
                 return Err(format!("the link of {pid} with {other} is gone, and never fired"));
             }
         }
@@ -673,22 +682,26 @@ impl Ledger {
         self.counts.ended += 1;
         self.living.retain(|living| *living != pid);
         self.waiting.remove(&pid);
-        if self.fate(pid).wants.as_ref() == Some(reason) {
+        self.clock += 1;
+        let at = self.clock;
+        let fate = self.fate(pid);
+        fate.ended_at = at;
+        if fate.wants.as_ref() == Some(reason) {
             return Ok(());
         }
-        if let ExitReason::Killed { by: Some(by) } = reason
-            && let Some(sent) = self.pair(*by, pid).before_kill
-        {
+        let killed = match reason {
+            ExitReason::Killed { by: Some(by) } => self.pair(*by, pid).before_kill.map(|sent| (*by, sent)),
+            _ => None,
+        };
+        let asked =
+            self.asked.iter().find(|asked| asked.1 == pid && asked.2 == *reason).map(|asked| (asked.0, asked.3));
+        let ordered = killed.or(asked);
+        let overtaken = ordered.and_then(|(by, sent)| self.pair(by, pid).check_overtaken(sent).err());
+        if ordered.is_some() && overtaken.is_none() {
             self.counts.killed += 1;
-            let overtaken = self.pair(*by, pid).check_overtaken(sent);
-            return overtaken.map_err(|lost| format!("the kill of {pid} by {by} overtook {lost} messages"));
+            return Ok(());
         }
-        if let Some((from, _, _, sent)) = self.asked.iter().find(|asked| asked.1 == pid && asked.2 == *reason) {
-            let (from, sent) = (*from, *sent);
-            self.counts.killed += 1;
-            let overtaken = self.pair(from, pid).check_overtaken(sent);
-            return overtaken.map_err(|lost| format!("the exit that {from} asked of {pid} overtook {lost} messages"));
-        }
+        // The one who did that may have ended another for the same reason, which came along a link.
         let others: Vec<Pid> = self
             .links
             .range((pid, least())..)
@@ -699,7 +712,7 @@ impl Ledger {
         let why = others.into_iter().find(|other| self.link_is_true(pid, *other, reason));
         match why {
             Some(other) => self.link_fired(pid, other, reason),
-            None => Err(format!("{pid} ended with `{reason}`, and nobody had asked for that")),
+            None => Err(format!("{pid} ended with `{reason}`: nobody asked, or that overtook messages: {overtaken:?}")),
         }
     }
 
