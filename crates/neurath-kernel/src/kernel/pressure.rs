@@ -140,7 +140,7 @@ impl Kernel {
         let Some(process) = self.at(slot) else { return };
         let to = process.pid;
         let Some(port) = &mut process.port else { return };
-        process.waiters.remove(&from);
+        let told = process.waiters.remove(&from);
         let why = "given up: each process of a cycle waits for the next one's mailbox to drain";
         for message in port.withdraw(from) {
             let Message { seq: _, class, from, reference, schema, trace, payload, attachments } = message;
@@ -152,6 +152,10 @@ impl Kernel {
             }
             self.not_delivered(from, to, schema, why);
             self.refuse(&envelope, why);
+        }
+        if told {
+            // It may have been told `Full` after it had gone on, and nobody would tell it again.
+            self.route(Signal::Drained { to: from, target: to });
         }
     }
 }
