@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use neurath_proto::envelope::Envelope;
+use neurath_proto::envelope::{Class, Envelope};
 use neurath_proto::id::{Incarnation, Serial};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
@@ -314,6 +314,22 @@ impl Signal {
             | Self::Join { .. }
             | Self::Leave { .. }
             | Self::Members { .. } => None,
+        }
+    }
+
+    /// Whether whoever says it is told if it cannot be sent, by [`Kernel::unsent`](crate::Kernel::unsent). Nothing else may
+    /// be lost while an association is open: someone would wait for ever.
+    pub fn may_fail(&self) -> bool {
+        match self {
+            Self::Message(envelope) => envelope.class != Class::Reply,
+            Self::Link { .. }
+            | Self::Monitor { .. }
+            | Self::Settle { .. }
+            | Self::Name { .. }
+            | Self::Members { .. }
+            | Self::Ping { .. }
+            | Self::Spawn(_) => true,
+            _ => false,
         }
     }
 

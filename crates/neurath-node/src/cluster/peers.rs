@@ -188,23 +188,29 @@ impl Peers {
         }
         if let Some(schema) = schema_of(&signal)
             && !peer.is_declared(schema)
+            && !peer.declare(now, &self.types, schema)
         {
-            peer.declare(now, &self.types, schema);
+            // The peer may have a part of it.
+            peer.session.end(now);
         }
         let mut bytes = Vec::with_capacity(SIGNAL_BYTES + payload_bytes(&signal));
         bytes.push(NodeMessage::SIGNAL);
         wire::encode(&signal, &*self.types, &mut bytes);
         let from = signal.sender().unwrap_or(node_itself(self.cluster.node));
-        match peer.session.queue(now, from, bytes) {
-            Ok(()) => {}
+        let why = match peer.session.queue(now, from, bytes) {
+            Ok(()) => None,
             Err(SendError::TooLong { limit_bytes, .. }) => {
-                let why = format!("its node takes messages of at most {limit_bytes} bytes");
-                self.news.push_back(News::Unsent(signal, why));
+                Some(format!("its node takes messages of at most {limit_bytes} bytes"))
             }
-            Err(SendError::Full { .. }) => {
-                let why = "as much as may be waits for its node already".to_owned();
-                self.news.push_back(News::Unsent(signal, why));
+            Err(SendError::Full { .. }) => Some("as much as may be waits for its node already".to_owned()),
+        };
+        match why {
+            Some(why) if signal.may_fail() => self.news.push_back(News::Unsent(signal, why)),
+            Some(why) => {
+                tracing::warn!(%node, why, "the association with a node is ended, because not all can be said to it");
+                peer.session.end(now);
             }
+            None => {}
         }
         mark(&mut self.dirty, node, peer);
     }
@@ -398,18 +404,21 @@ impl Peer {
         self.declared.get(schema.0 as usize).copied().unwrap_or_default()
     }
 
-    fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) {
+    /// Whether all of it has got in.
+    fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) -> bool {
         let at = schema.0 as usize;
         self.declared.resize(self.declared.len().max(at + 1), false);
         self.declared[at] = true;
-        let Some(schema) = types.schema(schema) else { return };
+        let Some(schema) = types.schema(schema) else { return true };
         let bytes = schema.encode();
         let mut pieces = bytes.chunks(SCHEMA_PIECE).peekable();
         while let Some(bytes) = pieces.next() {
             let message = NodeMessage::Schema { more: pieces.peek().is_some(), bytes };
-            // If it does not get in, neither does the message that needs it.
-            let _ = self.session.queue_first(now, message.encode());
+            if self.session.queue_first(now, message.encode()).is_err() {
+                return false;
+            }
         }
+        true
     }
 
     fn read(&mut self, now: u64, id: ConnectionId, buffer: &mut [u8]) {

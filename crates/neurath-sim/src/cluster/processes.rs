@@ -327,13 +327,19 @@ impl Cluster {
         {
             let hash = Known(&BTreeSet::new()).hash(*schema);
             let declared = encode(NodeMessage::Schema { more: false, bytes: &hash.0 });
-            // If it does not get in, neither does the message that needs it.
-            let _ = self.member(side).session.queue_first(now, declared);
+            if self.member(side).session.queue_first(now, declared).is_err() {
+                self.member(side).session.end(now);
+            }
         }
         let mut bytes = vec![tag::NODE, NodeMessage::SIGNAL];
         wire::encode(&signal, &Known(&BTreeSet::new()), &mut bytes);
         let from = signal.sender().unwrap_or(node_itself(Self::id(node)));
-        if self.member(side).session.queue(now, from, bytes).is_err() {
+        if self.member(side).session.queue(now, from, bytes).is_ok() {
+            return;
+        }
+        if !signal.may_fail() {
+            self.member(side).session.end(now);
+        } else {
             self.unsent(side, signal, "as much as may be waits for its node already");
         }
     }
