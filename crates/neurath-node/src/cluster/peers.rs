@@ -191,7 +191,8 @@ impl Peers {
             && !peer.declare(now, &self.types, schema)
         {
             // The peer may have a part of it.
-            peer.session.end(now);
+            self.news.push_back(News::Unsent(signal, "its type could not be declared".to_owned()));
+            return self.end(now, node);
         }
         let mut bytes = Vec::with_capacity(SIGNAL_BYTES + payload_bytes(&signal));
         bytes.push(NodeMessage::SIGNAL);
@@ -204,13 +205,15 @@ impl Peers {
             }
             Err(SendError::Full { .. }) => Some("as much as may be waits for its node already".to_owned()),
         };
-        match why {
-            Some(why) if signal.may_fail() => self.news.push_back(News::Unsent(signal, why)),
-            Some(why) => {
+        if let Some(why) = why {
+            let ends = !signal.may_fail();
+            if ends {
                 tracing::warn!(%node, why, "the association with a node is ended, because not all can be said to it");
-                peer.session.end(now);
             }
-            None => {}
+            self.news.push_back(News::Unsent(signal, why));
+            if ends {
+                return self.end(now, node);
+            }
         }
         mark(&mut self.dirty, node, peer);
     }
@@ -246,14 +249,14 @@ impl Peers {
         peer.links.insert(id, link);
         peer.session.connected(now, id, if dialed { Origin::Dialed } else { Origin::Accepted });
         self.tokens.insert(token, (node, id));
-        self.touch(node);
+        self.pump_one(now, node);
     }
 
     /// A node was not reached.
     pub(crate) fn dial_failed(&mut self, now: u64, node: NodeId, dial: DialId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.session.dial_failed(now, dial);
-            self.touch(node);
+            self.pump_one(now, node);
         }
     }
 
@@ -261,7 +264,7 @@ impl Peers {
     pub(crate) fn end(&mut self, now: u64, node: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.session.end(now);
-            self.touch(node);
+            self.pump_one(now, node);
         }
     }
 
@@ -325,6 +328,7 @@ impl Peers {
         }
     }
 
+    /// What may end an association is followed by this at once: what is sent next has to know of it.
     fn pump_one(&mut self, now: u64, node: NodeId) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.dirty = false;

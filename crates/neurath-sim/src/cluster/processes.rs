@@ -267,7 +267,7 @@ impl Cluster {
                 }
                 it.kernel.signal(signal);
             }
-            Input::Abroad { peer, epoch, signal } => self.send_signal(node, peer, epoch, signal),
+            Input::Abroad { peer, epoch, signal } => self.send_signal(node, peer, epoch, signal)?,
             Input::Unsent(signal, why) => it.kernel.unsent(signal, &why),
             Input::News(news) => {
                 if self.owner(node, &news) == shard {
@@ -309,7 +309,7 @@ impl Cluster {
         let epoch = self.nodes[node].shards[shard].epochs.get(&to).copied().unwrap_or_default();
         let owner = self.owner_of(node, peer);
         if owner == shard {
-            self.send_signal(node, peer, epoch, signal);
+            self.send_signal(node, peer, epoch, signal)?;
         } else {
             self.tell(node, owner, Input::Abroad { peer, epoch, signal });
         }
@@ -317,10 +317,11 @@ impl Cluster {
     }
 
     /// Queues a signal for another node, unless what it was said in has ended.
-    fn send_signal(&mut self, node: usize, peer: usize, epoch: u64, signal: Signal) {
+    fn send_signal(&mut self, node: usize, peer: usize, epoch: u64, signal: Signal) -> Result<(), String> {
         let (now, side) = (self.now, Side { node, life: self.nodes[node].life, peer });
         if epoch < self.member(side).talk.epoch {
-            return self.unsent(side, signal, "the association with its node had ended");
+            self.unsent(side, signal, "the association with its node had ended");
+            return Ok(());
         }
         if let Signal::Message(Envelope { schema, .. }) = &signal
             && self.member(side).talk.declared.insert(*schema)
@@ -328,20 +329,19 @@ impl Cluster {
             let hash = Known(&BTreeSet::new()).hash(*schema);
             let declared = encode(NodeMessage::Schema { more: false, bytes: &hash.0 });
             if self.member(side).session.queue_first(now, declared).is_err() {
-                self.member(side).session.end(now);
+                self.unsent(side, signal, "its type could not be declared");
+                return self.with(side, |session, now| session.end(now));
             }
         }
         let mut bytes = vec![tag::NODE, NodeMessage::SIGNAL];
         wire::encode(&signal, &Known(&BTreeSet::new()), &mut bytes);
         let from = signal.sender().unwrap_or(node_itself(Self::id(node)));
         if self.member(side).session.queue(now, from, bytes).is_ok() {
-            return;
+            return Ok(());
         }
-        if !signal.may_fail() {
-            self.member(side).session.end(now);
-        } else {
-            self.unsent(side, signal, "as much as may be waits for its node already");
-        }
+        let ends = !signal.may_fail();
+        self.unsent(side, signal, "as much as may be waits for its node already");
+        if ends { self.with(side, |session, now| session.end(now)) } else { Ok(()) }
     }
 
     fn unsent(&mut self, side: Side, signal: Signal, why: &str) {
