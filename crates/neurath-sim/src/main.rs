@@ -9,6 +9,7 @@ use std::thread;
 
 use neurath_sim::check::Counts;
 use neurath_sim::check::members::MemberCounts;
+use neurath_sim::check::processes::ProcessCounts;
 use neurath_sim::shrink::shrink;
 use neurath_sim::{Failure, Report, Run, Scenario, simulate};
 
@@ -144,9 +145,13 @@ fn print(scenario: Scenario, report: &Report) {
         full,
         violations,
     } = counts;
-    println!(
-        "  {sent} messages sent, {delivered} delivered; {unconfirmed} unconfirmed, of which {unconfirmed_delivered} had arrived"
-    );
+    if scenario == Scenario::Processes {
+        print_processes(&processes);
+    } else {
+        println!(
+            "  {sent} messages sent, {delivered} delivered; {unconfirmed} unconfirmed, of which {unconfirmed_delivered} had arrived"
+        );
+    }
     println!(
         "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations"
     );
@@ -154,13 +159,42 @@ fn print(scenario: Scenario, report: &Report) {
     if scenario == Scenario::Fairness {
         println!("  slowest small message {:.1} ms", small_max_ns as f64 / 1e6);
     }
-    if scenario == Scenario::Processes {
-        println!("  {processes:?}");
-    }
     if members.up > 0 {
         let MemberCounts { up, changed, suspected, refuted, unreachable, falsely, left, restarted, rejoined } = members;
         println!(
             "  members: {up} up, {changed} changed, {suspected} suspected, {refuted} refuted; down: {unreachable} unreachable ({falsely} of them lived), {left} left, {restarted} restarted; {rejoined} rejoined"
         );
     }
+}
+
+fn print_processes(processes: &ProcessCounts) {
+    let ProcessCounts {
+        born,
+        ended,
+        crashed,
+        sent,
+        taken,
+        given_back,
+        refused,
+        down,
+        down_disconnected,
+        down_nobody,
+        exit,
+        exit_disconnected,
+        exit_nobody,
+        node_down,
+        answered,
+        failed,
+        held,
+        killed,
+    } = processes;
+    println!("  {born} processes started, {ended} ended ({killed} were told to), {crashed} crashed with their nodes");
+    println!(
+        "  {sent} messages sent, {taken} taken, {given_back} given back, {refused} refused to break a cycle; {held} times a sender was held"
+    );
+    println!(
+        "  monitors: {down} fired for an end, {down_disconnected} disconnected, {down_nobody} for nobody, {node_down} of nodes"
+    );
+    println!("  links: {exit} fired for an end, {exit_disconnected} disconnected, {exit_nobody} for nobody");
+    println!("  calls and questions: {answered} answered, {failed} failed");
 }

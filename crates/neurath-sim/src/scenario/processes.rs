@@ -13,7 +13,7 @@ use crate::scenario::Report;
 
 pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
     let mut config = tight_config(rng);
-    config.held_bytes_max = rng.magnitude(64 << 10..=1 << 20);
+    config.held_bytes_max = rng.magnitude(4 << 10..=512 << 10);
     let delay_min_ns = rng.magnitude(10_000..=20 * MS);
     let quality = Quality {
         delay_min_ns,
