@@ -387,3 +387,30 @@ pub enum NameRequest {
     /// Whose is it?
     Whereis,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_speaks_for_its_own_processes_only_and_only_to_those_of_the_other() {
+        let (a, b, c) = (NodeId(1), NodeId(2), NodeId(3));
+        let of = |node| Pid::new(node, Incarnation(1), Serial(5));
+        let said: [fn(Pid, Pid) -> Signal; 5] = [
+            |from, to| Signal::Exit { to, from, reason: ExitReason::Normal, linked: true },
+            |from, to| Signal::Kill { to, by: Some(from) },
+            |from, to| Signal::Down { to, from, reference: Ref::NONE, reason: ExitReason::Normal },
+            |from, to| Signal::Drained { to, target: from },
+            |from, to| Signal::Unnamed { to, name: String::new(), registrar: from.node },
+        ];
+        for signal in said {
+            let between = |from, to| signal(of(from), of(to)).is_between(a, b);
+            assert!(between(a, b), "{:?}", signal(of(a), of(b)));
+            for (from, to) in [(c, b), (b, b), (b, a), (a, c), (a, a)] {
+                assert!(!between(from, to), "{:?}", signal(of(from), of(to)));
+            }
+        }
+        assert!(!Signal::Kill { to: of(b), by: None }.is_between(a, b), "an operator speaks to its own node only");
+        assert!(!Signal::Disconnected { to: of(b), node: a }.is_between(a, b));
+    }
+}

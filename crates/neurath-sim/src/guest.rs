@@ -410,7 +410,7 @@ impl Guest {
 }
 
 fn length(rng: &mut Rng) -> usize {
-    let longest = if rng.chance(90) { 100 } else { LONGEST };
+    let longest = if rng.chance(80) { 100 } else { LONGEST };
     rng.magnitude(8..=longest) as usize
 }
 

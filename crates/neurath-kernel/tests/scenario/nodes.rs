@@ -405,6 +405,42 @@ fn a_child_that_was_to_be_watched_by_one_that_has_ended_is_watched_by_nobody() {
 }
 
 #[test]
+fn whoever_waits_because_of_what_cannot_be_sent_is_told() {
+    let mut cluster = Cluster::new(2, 5);
+    let target = cluster.nodes[1].run_script(0, |_| Verdict::Wait);
+    cluster.part(0, 1);
+    let (_, ties) = noter(&mut cluster.nodes[0], 1, move |poll| {
+        request(poll, Action::TrapExit(true));
+        request(poll, Action::Link(target));
+        poll.port.monitor(target);
+        None
+    });
+    let call = noter(&mut cluster.nodes[0], 0, move |poll| Some(poll.call(target, 1))).1;
+    let name = || "clock".to_owned();
+    let questions = [
+        Question::Whereis { node: id(1), name: name() },
+        Question::Ping { node: id(1) },
+        Question::Spawn { node: id(1), entry: name(), arguments: vec![], link: true, monitor: true },
+    ];
+    let asked =
+        questions.map(|question| noter(&mut cluster.nodes[0], 1, move |poll| Some(poll.port.ask(question.clone()))).1);
+    cluster.settle();
+    let unsent = std::mem::take(&mut cluster.unsent);
+    assert!(unsent.iter().all(|signal| signal.may_fail() || matches!(signal, Signal::Probe { .. })), "{unsent:?}");
+    for signal in unsent {
+        cluster.nodes[0].kernel(0).unsent(signal, "there is no room");
+        cluster.nodes[0].effects(0);
+    }
+    cluster.settle();
+    let mut words = ties.borrow().clone();
+    words.sort();
+    assert_eq!(words, ["down its node is disconnected", "exit its node is disconnected"]);
+    for (number, answers) in [call].into_iter().chain(asked).enumerate() {
+        assert_eq!(*answers.borrow(), ["failed"], "number {number}");
+    }
+}
+
+#[test]
 fn groups_become_the_same_everywhere() {
     for seed in 0..20 {
         let mut cluster = Cluster::new(3, seed);

@@ -13,7 +13,7 @@ use crate::scenario::Report;
 
 pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
     let mut config = tight_config(rng);
-    config.held_bytes_max = rng.magnitude(4 << 10..=512 << 10);
+    config.held_bytes_max = rng.magnitude(3 << 10..=512 << 10);
     let delay_min_ns = rng.magnitude(10_000..=20 * MS);
     let quality = Quality {
         delay_min_ns,
@@ -35,7 +35,7 @@ pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
         config: KernelConfig { port, refusals: 1, ..KernelConfig::default() },
         shards: rng.within(1..=2) as u32,
         living_max: rng.within(2..=5) as usize * nodes,
-        lag_max_ns: rng.magnitude(1..=50 * MS),
+        lag_max_ns: rng.magnitude(MS / 100..=400 * MS),
         until: load_until,
         seed: rng.number(),
     });
