@@ -53,7 +53,10 @@ pub struct Society {
 pub(super) struct Shard {
     kernel: Kernel,
     guests: BTreeMap<Slot, Guest>,
-    inbox: VecDeque<Input>,
+    /// What others say, with when it gets here.
+    inbox: VecDeque<(u64, Input)>,
+    /// What its own sessions say.
+    news: VecDeque<Input>,
     /// How many associations with each node it has seen end.
     epochs: Epochs,
     traces: Arc<Mutex<Vec<TraceEvent>>>,
@@ -120,8 +123,8 @@ impl Cluster {
             let into = traces.clone();
             let tracer = Box::new(move |_, event: &TraceEvent| lock(&into).push(event.clone()));
             kernel.add_tracer(WatchId(1), TraceFilter::new(None, &TRACED, None), tracer);
-            let (guests, inbox, epochs) = (BTreeMap::new(), VecDeque::new(), Epochs::new());
-            Shard { kernel, guests, inbox, epochs, traces, wake: None }
+            let (guests, epochs) = (BTreeMap::new(), Epochs::new());
+            Shard { kernel, guests, inbox: VecDeque::new(), news: VecDeque::new(), epochs, traces, wake: None }
         };
         self.nodes[node].shards = (0..shards).map(new).collect();
         for shard in 0..shards as usize {
@@ -140,8 +143,10 @@ impl Cluster {
 
     fn tell(&mut self, node: usize, shard: usize, input: Input) {
         let Some(society) = self.society else { return };
-        self.nodes[node].shards[shard].inbox.push_back(input);
-        let at = self.now + self.rng.within(0..=society.lag_max_ns);
+        let inbox = &mut self.nodes[node].shards[shard].inbox;
+        let last = inbox.back().map_or(0, |(at, _)| *at);
+        let at = last.max(self.now + self.rng.within(0..=society.lag_max_ns));
+        inbox.push_back((at, input));
         self.wake_shard(node, shard, at);
     }
 
@@ -156,7 +161,7 @@ impl Cluster {
         it.shards[shard].kernel.advance(self.now);
         self.settle(node, shard)?;
         self.replenish(node, shard)?;
-        for input in std::mem::take(&mut self.nodes[node].shards[shard].inbox) {
+        while let Some(input) = self.next_input(node, shard) {
             self.input(node, shard, input)?;
             self.settle(node, shard)?;
         }
@@ -167,13 +172,20 @@ impl Cluster {
         }
         self.pump(node, shard)?;
         let it = &self.nodes[node].shards[shard];
-        if it.kernel.has_work() {
-            let at = self.now + self.rng.within(1..=MS);
-            self.wake_shard(node, shard, at);
-        } else if let Some(at) = it.kernel.next_deadline() {
+        let (due, work, arrival) =
+            (it.kernel.next_deadline(), it.kernel.has_work(), it.inbox.front().map(|(at, _)| *at));
+        let again = work.then(|| self.now + self.rng.within(1..=MS));
+        if let Some(at) = [due, again, arrival].into_iter().flatten().min() {
             self.wake_shard(node, shard, at);
         }
         Ok(())
+    }
+
+    /// What a shard is to deal with next: what its sessions say, then what has got here from others.
+    fn next_input(&mut self, node: usize, shard: usize) -> Option<Input> {
+        let it = &mut self.nodes[node].shards[shard];
+        let now = self.now;
+        it.news.pop_front().or_else(|| it.inbox.pop_front_if(|(at, _)| *at <= now).map(|(_, input)| input))
     }
 
     /// A shard has at least one process while the run is young.
@@ -352,7 +364,7 @@ impl Cluster {
 
     /// What a session has to say is dealt with when its shard has done what it is at.
     fn tell_at_once(&mut self, side: Side, shard: usize, input: Input) {
-        self.nodes[side.node].shards[shard].inbox.push_back(input);
+        self.nodes[side.node].shards[shard].news.push_back(input);
         self.wake_shard(side.node, shard, self.now);
     }
 
@@ -448,7 +460,7 @@ impl Cluster {
                 all.extend(here);
                 let id = Self::id(number);
                 names.extend(shard.kernel.names().map(|(name, pid)| (format!("{name}@{id}"), pid)));
-                if !shard.inbox.is_empty() || shard.kernel.has_work() {
+                if !shard.inbox.is_empty() || !shard.news.is_empty() || shard.kernel.has_work() {
                     return Err(format!("node {number} does not come to rest"));
                 }
             }
