@@ -27,8 +27,8 @@ use incoming::Incoming;
 use outgoing::Outgoing;
 
 pub use types::{
-    CloseReason, ConnectionId, Credit, DialId, EndReason, Origin, SendError, SessionConfig, SessionEffect, SessionInfo,
-    Unconfirmed, Violation,
+    CloseReason, ConnectionId, Credit, DialId, EndReason, Origin, Outbound, SendError, SessionConfig, SessionEffect,
+    SessionInfo, Unconfirmed, Violation,
 };
 
 mod connections;
@@ -59,6 +59,8 @@ pub struct Session {
     generation: Generation,
     dial: Dial,
     effects: VecDeque<SessionEffect>,
+    /// For the next write.
+    spare: Vec<u8>,
     opened: u64,
     unconfirmed: u64,
 }
@@ -101,6 +103,7 @@ impl Session {
             generation: Generation(0),
             dial: Dial { id: DialId(0), until: None, not_before: 0, backoff_ns: config.backoff_min_ns },
             effects: VecDeque::new(),
+            spare: Vec::new(),
             opened: 0,
             unconfirmed: 0,
         }
@@ -112,9 +115,9 @@ impl Session {
     ///
     /// # Errors
     /// It is too long, or senders went on long after [`SessionEffect::Full`].
-    pub fn send(&mut self, now: u64, from: Pid, bytes: Vec<u8>) -> Result<(), SendError> {
+    pub fn send(&mut self, now: u64, from: Pid, message: impl Into<Outbound>) -> Result<(), SendError> {
         self.tick(now);
-        self.queue(now, from, bytes)?;
+        self.queue(now, from, message)?;
         self.act();
         Ok(())
     }
@@ -125,9 +128,9 @@ impl Session {
     ///
     /// # Errors
     /// As those of [`Session::send`].
-    pub fn queue(&mut self, now: u64, from: Pid, bytes: Vec<u8>) -> Result<(), SendError> {
+    pub fn queue(&mut self, now: u64, from: Pid, message: impl Into<Outbound>) -> Result<(), SendError> {
         self.now = self.now.max(now);
-        let filled = self.outgoing.push(from, bytes)?;
+        let filled = self.outgoing.push(from, message.into())?;
         self.queued(filled);
         Ok(())
     }
@@ -139,7 +142,7 @@ impl Session {
     /// As those of [`Session::send`].
     pub fn queue_first(&mut self, now: u64, bytes: Vec<u8>) -> Result<(), SendError> {
         self.now = self.now.max(now);
-        let filled = self.outgoing.push_first(bytes)?;
+        let filled = self.outgoing.push_first(bytes.into())?;
         self.queued(filled);
         Ok(())
     }
@@ -207,6 +210,13 @@ impl Session {
             connection.writing = false;
         }
         self.act();
+    }
+
+    /// Gives the buffer of a [`SessionEffect::Write`] back, before it is said that it is written: what is to be written at
+    /// once then needs none of its own.
+    pub fn reuse(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.spare = buffer;
     }
 
     /// A connection is broken, or the peer has closed it.

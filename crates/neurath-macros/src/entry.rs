@@ -8,7 +8,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, LitStr, Pat, Result, Signature, Token, Type};
+use syn::{Error, FnArg, ItemFn, LitStr, Pat, Result, Signature, Token, Type};
 
 /// What stands in the parentheses of `#[process(…)]`, `#[server(…)]` and `#[function(…)]`.
 #[derive(Default)]
@@ -277,5 +277,60 @@ pub(crate) fn entry_exports(name: &str, ty: &TokenStream) -> TokenStream {
                 ::neurath::__private::exports::describe(<#ty as ::neurath::Entry>::describe().to_bytes())
             }
         };
+    }
+}
+
+/// What a function becomes beside itself: a struct of its name, which is the entry.
+pub(crate) struct FunctionEntry<'a> {
+    pub(crate) function: &'a ItemFn,
+    pub(crate) about: About<'a>,
+    /// What it is good for, behind its name.
+    pub(crate) doc: &'a str,
+    /// Methods beside those that spawn.
+    pub(crate) methods: Option<TokenStream>,
+    pub(crate) state: TokenStream,
+    /// One of the shapes of `neurath::__private`.
+    pub(crate) shape: &'a str,
+    /// `fn boot` of the `Entry`.
+    pub(crate) boot: TokenStream,
+}
+
+impl FunctionEntry<'_> {
+    pub(crate) fn expand(&self) -> TokenStream {
+        let Self { function, about, doc, methods, state, shape, boot } = self;
+        let (item, visibility, name) = (about.item, &function.vis, about.name);
+        let doc = format!("The entry `{name}`: {doc}");
+        let shape = format_ident!("{shape}");
+        let tuple_type = about.parameters.tuple_type();
+        let spawns = spawn_functions(about.parameters, name, &quote!(pub));
+        let describe = describe_function(about);
+        let exports = entry_exports(name, &quote!(#item));
+        quote! {
+            #function
+
+            #[doc = #doc]
+            #[allow(non_camel_case_types)]
+            #visibility struct #item {}
+
+            #[allow(dead_code)]
+            impl #item {
+                #spawns
+
+                #methods
+            }
+
+            impl ::neurath::Entry for #item {
+                const NAME: &'static str = #name;
+                type Arguments = #tuple_type;
+                type State = #state;
+                type Shape = ::neurath::__private::#shape;
+
+                #boot
+
+                #describe
+            }
+
+            #exports
+        }
     }
 }

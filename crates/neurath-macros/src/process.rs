@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Result, ReturnType};
 
-use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
+use crate::entry::{About, FunctionEntry, Options, Parameters, check_signature};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
     options.check_no_server()?;
@@ -28,7 +28,6 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     let parameters = Parameters::of(signature)?;
     let item = &signature.ident;
     let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
-    let visibility = &function.vis;
     let (declared, tuple_type, tuple) = (parameters.declared(), parameters.tuple_type(), parameters.tuple());
     let returned = (!parameters.names.is_empty()).then(|| {
         let plain_type = parameters.plain_type();
@@ -36,20 +35,8 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     });
     let plain = (!parameters.names.is_empty()).then(|| parameters.plain());
     let names = &parameters.names;
-    let spawns = spawn_functions(&parameters, &name, &quote!(pub));
-    let describe = describe_function(&About {
-        name: &name,
-        item,
-        kind: "Process",
-        parameters: &parameters,
-        accepts: &options.accepts,
-        call: None,
-        reply: None,
-        cast: None,
-    });
-    let exports = entry_exports(&name, &quote!(#item));
-    let doc = format!("The entry `{name}`: starts processes that run the function of this name.");
     let boot = quote_spanned! {signature.span()=>
+        #[allow(unreachable_code)]
         fn boot(
             bytes: &[u8],
             _: ::neurath::__private::StartMode,
@@ -63,39 +50,34 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
             }))
         }
     };
-    Ok(quote! {
-        #function
-
-        #[doc = #doc]
-        #[allow(non_camel_case_types)]
-        #visibility struct #item {}
-
-        #[allow(dead_code)]
-        impl #item {
-            #spawns
-
-            /// Offers this state to the newest code; see `become_latest!`.
-            #[allow(clippy::too_many_arguments)]
-            pub async fn become_latest(#declared) #returned {
-                let #tuple = ::neurath::__private::become_latest::<Self>(#tuple).await;
-                #plain
-            }
+    let become_latest = quote! {
+        /// Offers this state to the newest code; see `become_latest!`.
+        #[allow(clippy::too_many_arguments)]
+        pub async fn become_latest(#declared) #returned {
+            let #tuple = ::neurath::__private::become_latest::<Self>(#tuple).await;
+            #plain
         }
-
-        impl ::neurath::Entry for #item {
-            const NAME: &'static str = #name;
-            type Arguments = #tuple_type;
-            type State = #tuple_type;
-            type Shape = ::neurath::__private::ProcessShape;
-
-            #[allow(unreachable_code)]
-            #boot
-
-            #describe
-        }
-
-        #exports
-    })
+    };
+    let about = About {
+        name: &name,
+        item,
+        kind: "Process",
+        parameters: &parameters,
+        accepts: &options.accepts,
+        call: None,
+        reply: None,
+        cast: None,
+    };
+    let entry = FunctionEntry {
+        function: &function,
+        about,
+        doc: "starts processes that run the function of this name.",
+        methods: Some(become_latest),
+        state: tuple_type,
+        shape: "ProcessShape",
+        boot,
+    };
+    Ok(entry.expand())
 }
 
 fn is_unit_or_never(ty: &syn::Type) -> bool {

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Result, ReturnType};
 
-use crate::entry::{About, Options, Parameters, check_signature, describe_function, entry_exports, spawn_functions};
+use crate::entry::{About, FunctionEntry, Options, Parameters, check_signature};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
     options.check_no_server()?;
@@ -26,10 +26,19 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     let parameters = Parameters::of(signature)?;
     let item = &signature.ident;
     let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
-    let visibility = &function.vis;
     let (tuple_type, tuple, names) = (parameters.tuple_type(), parameters.tuple(), &parameters.names);
-    let spawns = spawn_functions(&parameters, &name, &quote!(pub));
-    let describe = describe_function(&About {
+    let plan = quote_spanned! {returned.span()=>
+        |#tuple: #tuple_type| -> ::neurath::supervisor::Supervisor { #item(#(#names),*) }
+    };
+    let boot = quote! {
+        fn boot(
+            bytes: &[u8],
+            mode: ::neurath::__private::StartMode,
+        ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
+            ::neurath::__private::supervise::<#tuple_type>(bytes, mode, #plan)
+        }
+    };
+    let about = About {
         name: &name,
         item,
         kind: "Server",
@@ -42,40 +51,15 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
         call: Some(quote!(::neurath::supervisor::Request)),
         reply: Some(quote!(::neurath::supervisor::Answer)),
         cast: None,
-    });
-    let exports = entry_exports(&name, &quote!(#item));
-    let doc = format!("The entry `{name}`: starts supervisors that look after what the function of this name lists.");
-    let plan = quote_spanned! {returned.span()=>
-        |#tuple: #tuple_type| -> ::neurath::supervisor::Supervisor { #item(#(#names),*) }
     };
-    Ok(quote! {
-        #function
-
-        #[doc = #doc]
-        #[allow(non_camel_case_types)]
-        #visibility struct #item {}
-
-        #[allow(dead_code)]
-        impl #item {
-            #spawns
-        }
-
-        impl ::neurath::Entry for #item {
-            const NAME: &'static str = #name;
-            type Arguments = #tuple_type;
-            type State = ::neurath::supervisor::Supervision<#tuple_type>;
-            type Shape = ::neurath::__private::SupervisorShape;
-
-            fn boot(
-                bytes: &[u8],
-                mode: ::neurath::__private::StartMode,
-            ) -> ::core::result::Result<::neurath::__private::Root, ::neurath::__private::DecodeError> {
-                ::neurath::__private::supervise::<#tuple_type>(bytes, mode, #plan)
-            }
-
-            #describe
-        }
-
-        #exports
-    })
+    let entry = FunctionEntry {
+        function: &function,
+        about,
+        doc: "starts supervisors that look after what the function of this name lists.",
+        methods: None,
+        state: quote!(::neurath::supervisor::Supervision<#tuple_type>),
+        shape: "SupervisorShape",
+        boot,
+    };
+    Ok(entry.expand())
 }

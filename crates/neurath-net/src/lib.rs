@@ -71,6 +71,10 @@ pub trait Connection: Read + Write + mio::event::Source + Send {
     /// writable.
     fn wants_write(&self) -> bool;
 
+    /// Whether the last read took all that there was, so that the next one is worth it only after the next event. The end
+    /// of what the peer says does not count: a connection of which an event says that it is closed is read up to there.
+    fn is_emptied(&self) -> bool;
+
     /// Says that nothing more will be written; reading goes on. To be called after `flush`; a write after it is a
     /// broken pipe. Without it a peer that uses TLS takes the end for a cut.
     ///

@@ -105,16 +105,18 @@ pub(crate) struct Stream {
     pub(crate) peer: NodeId,
     /// After `finish` nothing more is accepted.
     finished: bool,
+    /// The last read took all that there was.
+    emptied: bool,
 }
 
 impl Stream {
     pub(crate) fn plain(socket: Socket) -> Self {
-        Self { socket, tls: None, peer: NodeId::default(), finished: false }
+        Self { socket, tls: None, peer: NodeId::default(), finished: false, emptied: false }
     }
 
     pub(crate) fn secured(socket: Socket, mut tls: rustls::Connection) -> Self {
         tls.set_buffer_limit(Some(UNSENT_BYTES_MAX));
-        Self { socket, tls: Some(Box::new(tls)), peer: NodeId::default(), finished: false }
+        Self { socket, tls: Some(Box::new(tls)), peer: NodeId::default(), finished: false, emptied: false }
     }
 
     /// Goes on with the handshake of TLS until it is over.
@@ -146,7 +148,12 @@ fn is_would_block<T>(result: &io::Result<T>) -> bool {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
+        self.emptied = false;
+        let Some(tls) = &mut self.tls else {
+            let read = self.socket.read(buffer)?;
+            self.emptied = read < buffer.len();
+            return Ok(read);
+        };
         let mut filled = 0;
         let mut emptied = false;
         loop {
@@ -155,6 +162,7 @@ impl Read for Stream {
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if filled > 0 && emptied {
+                        self.emptied = true;
                         return Ok(filled);
                     }
                     let read = tls.read_tls(&mut self.socket);
@@ -228,6 +236,10 @@ impl Connection for Stream {
 
     fn wants_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    fn is_emptied(&self) -> bool {
+        self.emptied
     }
 
     fn finish(&mut self) -> io::Result<()> {

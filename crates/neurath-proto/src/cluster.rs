@@ -5,7 +5,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::data::{Data, DecodeError, Reader};
+use crate::data::{Data, DecodeError, Reader, structure};
 use crate::id::{Incarnation, NodeId, Pid, Ref};
 use crate::notice::NameAnswer;
 use crate::reason::ExitReason;
@@ -188,24 +188,6 @@ impl Data for Incarnation {
     fn schema(builder: &mut SchemaBuilder) -> Type {
         u32::schema(builder)
     }
-}
-
-macro_rules! structure {
-    ($name:ident { $($field:ident: $type:ty),* }) => {
-        impl Data for $name {
-            fn encode(&self, out: &mut Vec<u8>) {
-                $(self.$field.encode(out);)*
-            }
-
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                Ok(Self { $($field: Data::decode(reader)?),* })
-            }
-
-            fn schema(builder: &mut SchemaBuilder) -> Type {
-                builder.structure::<Self>(stringify!($name), |fields| { $(fields.field::<$type>(stringify!($field));)* })
-            }
-        }
-    };
 }
 
 structure!(NodeInfo { node: NodeId, incarnation: Incarnation, name: String });

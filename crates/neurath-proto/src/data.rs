@@ -432,3 +432,23 @@ pub(crate) const fn zigzag_u128(value: i128) -> u128 {
 pub(crate) const fn unzigzag_u128(value: u128) -> i128 {
     (value >> 1) as i128 ^ -((value & 1) as i128)
 }
+
+/// [`Data`] for a struct, field by field.
+macro_rules! structure {
+    ($name:ident { $($field:ident: $type:ty),* }) => {
+        impl $crate::Data for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $(self.$field.encode(out);)*
+            }
+
+            fn decode(reader: &mut $crate::Reader<'_>) -> Result<Self, $crate::DecodeError> {
+                Ok(Self { $($field: $crate::Data::decode(reader)?),* })
+            }
+
+            fn schema(builder: &mut $crate::SchemaBuilder) -> $crate::Type {
+                builder.structure::<Self>(stringify!($name), |fields| { $(fields.field::<$type>(stringify!($field));)* })
+            }
+        }
+    };
+}
+pub(crate) use structure;

@@ -101,11 +101,15 @@ pub struct Payload(Repr);
 enum Repr {
     Inline(u8, [u8; Payload::INLINE]),
     Heap(alloc::boxed::Box<[u8]>),
+    /// What stands behind the first bytes of something longer.
+    Tail(Vec<u8>, u32),
 }
 
 impl Payload {
     /// Payloads up to this many bytes need no allocation.
     pub const INLINE: usize = 46;
+    /// Bytes that a payload may keep beside its own.
+    const HEAD_MAX: usize = 256;
 
     /// A copy of `bytes`.
     #[inline]
@@ -119,12 +123,22 @@ impl Payload {
         }
     }
 
+    /// What of `bytes` stands behind the first `at`, without a copy unless it is small or what stands before it is long.
+    pub fn tail(bytes: Vec<u8>, at: usize) -> Self {
+        let length = bytes.len().saturating_sub(at);
+        if length <= Self::INLINE || at > Self::HEAD_MAX || bytes.capacity() > bytes.len() + Self::HEAD_MAX {
+            return Self::new(bytes.get(at..).unwrap_or_default());
+        }
+        Self(Repr::Tail(bytes, at as u32))
+    }
+
     /// The bytes.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline(len, bytes) => &bytes[..usize::from(*len)],
             Repr::Heap(bytes) => bytes,
+            Repr::Tail(bytes, at) => &bytes[*at as usize..],
         }
     }
 
@@ -136,6 +150,12 @@ impl Payload {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::new(&[])
     }
 }
 

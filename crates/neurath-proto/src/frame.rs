@@ -316,6 +316,22 @@ impl Hello {
     }
 }
 
+/// How many bytes at least are needed to go on with the frame that `begun` begins: more than it has.
+pub fn wanted(begun: &[u8]) -> usize {
+    match begun.first_chunk::<HEADER_BYTES>() {
+        None => HEADER_BYTES,
+        Some([_, a, b, c]) => HEADER_BYTES + u32::from_le_bytes([*a, *b, *c, 0]) as usize,
+    }
+}
+
+/// Appends the head of a part, which as many bytes of the message as it says must follow.
+pub fn encode_part(number: FrameNumber, place: Place, bytes: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    Frame::Part { number, place, bytes: &[] }.encode(out);
+    let length = (out.len() - start - HEADER_BYTES + bytes) as u32;
+    out[start + 1..start + HEADER_BYTES].copy_from_slice(&length.to_le_bytes()[..3]);
+}
+
 impl<'a> Frame<'a> {
     /// Appends the encoded frame. A part has at most [`PART_BYTES_MAX`] bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {

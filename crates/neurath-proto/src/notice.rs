@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::data::{Data, DecodeError, Reader};
+use crate::data::{Data, DecodeError, Reader, structure};
 use crate::id::{Pid, Ref};
 use crate::reason::ExitReason;
 use crate::schema::{SchemaBuilder, Type};
@@ -56,27 +56,9 @@ pub enum NameAnswer {
     NoName,
 }
 
-macro_rules! plain_struct {
-    ($name:ident { $($field:ident: $type:ty),* }) => {
-        impl Data for $name {
-            fn encode(&self, out: &mut Vec<u8>) {
-                $(self.$field.encode(out);)*
-            }
-
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                Ok(Self { $($field: Data::decode(reader)?),* })
-            }
-
-            fn schema(builder: &mut SchemaBuilder) -> Type {
-                builder.structure::<Self>(stringify!($name), |fields| { $(fields.field::<$type>(stringify!($field));)* })
-            }
-        }
-    };
-}
-
-plain_struct!(Down { monitor: Ref, pid: Pid, reason: ExitReason });
-plain_struct!(Exit { from: Pid, reason: ExitReason });
-plain_struct!(NotDelivered { to: Pid, type_name: String, reason: String });
+structure!(Down { monitor: Ref, pid: Pid, reason: ExitReason });
+structure!(Exit { from: Pid, reason: ExitReason });
+structure!(NotDelivered { to: Pid, type_name: String, reason: String });
 
 impl Data for NameAnswer {
     fn encode(&self, out: &mut Vec<u8>) {

@@ -10,11 +10,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use common::{Random, seeds};
+use neurath_proto::cluster::{Answer, NodeInfo, Question};
 use neurath_proto::data::{Data, DecodeError, DecodeFault, Reader, decode, encode};
 use neurath_proto::notice::{Down, NameAnswer};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::schema::Opaque;
-use neurath_proto::{Pid, Ref, Schema, SchemaBuilder, Type};
+use neurath_proto::{Incarnation, NodeId, Pid, Ref, Schema, SchemaBuilder, Serial, Type};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -83,6 +84,49 @@ fn ids_and_reasons_come_back() {
         }
         back(NameAnswer::Owner(pid));
     });
+}
+
+/// Guests are compiled against these bytes.
+#[test]
+fn questions_and_answers_have_golden_bytes() {
+    fn golden<T: Data + PartialEq + Debug>(value: T, hex: &str) {
+        let bytes = encode(&value);
+        let written: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(written, hex, "{value:?}");
+        Schema::of::<T>().check(&bytes).unwrap();
+        assert_eq!(decode::<T>(&bytes).unwrap(), value);
+        for cut in 0..bytes.len() {
+            assert!(decode::<T>(&bytes[..cut]).is_err(), "{value:?} cut at {cut}");
+        }
+    }
+    let (node, name) = (NodeId(0x0102), "a".to_owned());
+    let pid = Pid::new(node, Incarnation(3), Serial(4));
+    let (monitor, group) = (Ref(300), "g".to_owned());
+    golden(
+        Question::Spawn { node, entry: name.clone(), arguments: vec![7, 8], link: true, monitor: false },
+        "00020100000000000001610207080100",
+    );
+    golden(Question::Register { node, name: name.clone(), pid }, "010201000000000000016102010000000000000304");
+    golden(Question::Unregister { node, name: name.clone() }, "0202010000000000000161");
+    golden(Question::Whereis { node, name: name.clone() }, "0302010000000000000161");
+    golden(Question::Ping { node }, "040201000000000000");
+    golden(Question::Nodes, "05");
+    golden(Question::MonitorNode { node }, "060201000000000000");
+    golden(Question::DemonitorNode { monitor }, "07ac02");
+    golden(Question::WatchNodes { on: true }, "0801");
+    golden(Question::Join { group: group.clone() }, "090167");
+    golden(Question::Leave { group: group.clone() }, "0a0167");
+    golden(Question::Members { group }, "0b0167");
+    golden(Answer::Done, "00");
+    golden(Answer::Failed { why: name.clone() }, "010161");
+    golden(Answer::Spawned { pid, monitor }, "0202010000000000000304ac02");
+    golden(Answer::Name { answer: NameAnswer::TooMany }, "0304");
+    golden(Answer::Pids { pids: vec![pid] }, "040102010000000000000304");
+    golden(
+        Answer::Nodes { nodes: vec![NodeInfo { node, incarnation: Incarnation(3), name }] },
+        "05010201000000000000030161",
+    );
+    assert!(decode::<Question>(&[12]).is_err() && decode::<Answer>(&[6]).is_err());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use neurath_sim::{Report, Run, Scenario, simulate};
 #[test]
 fn processes_of_several_nodes_are_told_what_happens_to_each_other_once_and_truly_whatever_breaks() {
     let mut total = Report::default();
-    for seed in 1..=150 {
+    for seed in 1..=200 {
         match simulate(&Run::new(Scenario::Processes, seed)) {
             Ok(report) => total.add(&report),
             Err(failure) => panic!("{failure}"),

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use neurath_proto::frame::{Association, Frame, FrameNumber, Generation, Hello, Limits, PART_BYTES_MAX};
+use neurath_proto::frame::{self, Association, Frame, FrameNumber, Generation, Hello, Limits, PART_BYTES_MAX};
 use neurath_proto::id::Incarnation;
 
 use super::{CloseReason, ConnectionId, EndReason, Origin, Session, SessionConfig, SessionEffect, Violation};
@@ -147,34 +147,44 @@ impl Session {
         }
     }
 
-    pub(super) fn read(&mut self, id: ConnectionId, bytes: &[u8]) {
+    pub(super) fn read(&mut self, id: ConnectionId, mut bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        // Most of what comes is read where it lies: only what was begun before must be put together.
-        let mut unread = mem::take(&mut connection.unread);
-        let all = if unread.is_empty() {
-            bytes
-        } else {
-            unread.extend_from_slice(bytes);
-            &unread[..]
-        };
+        // What was begun before is put together first; the rest, which is most, is read where it lies.
+        let mut begun = mem::take(&mut connection.unread);
+        while !begun.is_empty() {
+            let Some(stage) = self.stage_of(id) else { return };
+            let wanted = if stage == Stage::Hello { Hello::BYTES } else { frame::wanted(&begun) };
+            let (more, rest) = bytes.split_at(bytes.len().min(wanted.saturating_sub(begun.len())));
+            begun.extend_from_slice(more);
+            bytes = rest;
+            let read = self.read_all(id, &begun);
+            begun.drain(..read);
+            if more.is_empty() {
+                break;
+            }
+        }
+        if begun.is_empty() {
+            let read = self.read_all(id, bytes);
+            begun = bytes[read..].to_vec();
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.unread = begun;
+        }
+    }
+
+    /// Reads whole hellos and frames; how many bytes they took.
+    fn read_all(&mut self, id: ConnectionId, bytes: &[u8]) -> usize {
         let mut at = 0;
         // A frame may close its connection: the rest is then not read.
         while let Some(stage) = self.stage_of(id) {
-            match self.read_one(id, stage, &all[at..]) {
+            match self.read_one(id, stage, &bytes[at..]) {
                 Ok(Some(length)) => at += length,
                 Ok(None) => break,
-                Err(violation) => {
-                    if stage == Stage::Live {
-                        self.end_association(EndReason::Violation(violation));
-                    } else {
-                        self.close(id, CloseReason::Violation(violation));
-                    }
-                }
+                Err(violation) if stage == Stage::Live => self.end_association(EndReason::Violation(violation)),
+                Err(violation) => self.close(id, CloseReason::Violation(violation)),
             }
         }
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.unread = all[at..].to_vec();
-        }
+        at
     }
 
     /// Reads a hello or a frame; its length, or `None` if it is not all there.
@@ -355,7 +365,8 @@ impl Session {
             if connection.writing {
                 continue;
             }
-            let mut bytes = mem::take(&mut connection.first);
+            let mut bytes = mem::take(&mut self.spare);
+            bytes.append(&mut connection.first);
             if connection.stage == Stage::Live {
                 for (owes, frame) in
                     [(&mut connection.owes_ping, Frame::Ping), (&mut connection.owes_pong, Frame::Pong)]

@@ -59,6 +59,8 @@ pub enum Message<'a> {
 impl<'a> Message<'a> {
     /// The kind of a signal; its body is written behind it by [`super::wire::encode`].
     pub const SIGNAL: u8 = 0;
+    /// Where its body begins.
+    pub const SIGNAL_AT: usize = 1;
 
     /// The encoded message.
     pub fn encode(&self) -> Vec<u8> {

@@ -9,12 +9,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use neurath_proto::Pid;
-use neurath_proto::frame::{Ack, Frame, FrameNumber, LANES_MAX, Lane, Limits, MESSAGE_OVERHEAD, PART_BYTES_MAX, Place};
+use neurath_proto::frame::{
+    Ack, FrameNumber, LANES_MAX, Lane, Limits, MESSAGE_OVERHEAD, PART_BYTES_MAX, Place, encode_part,
+};
 
-use super::{SendError, SessionConfig, SessionInfo, Unconfirmed, Violation};
+use super::{Outbound, SendError, SessionConfig, SessionInfo, Unconfirmed, Violation};
 
 /// What it costs of a grant and of the sender's own limits.
-pub(super) fn charge(message: &[u8]) -> u64 {
+pub(super) fn charge(message: &Outbound) -> u64 {
     message.len() as u64 + MESSAGE_OVERHEAD
 }
 
@@ -33,6 +35,7 @@ impl Messages {
         self.first + self.slots.len() as u64
     }
 
+    #[inline]
     fn push(&mut self, message: Message) {
         self.slots.push_back(Some(message));
         self.count += 1;
@@ -64,7 +67,7 @@ impl Messages {
 struct Message {
     /// `None`: the node itself.
     from: Option<Pid>,
-    bytes: Vec<u8>,
+    bytes: Outbound,
     /// Whether a part of it was given to a connection.
     begun: bool,
 }
@@ -164,43 +167,47 @@ impl Outgoing {
     }
 
     /// Takes a message; whether senders are to be held from now on.
-    pub(super) fn push(&mut self, from: Pid, bytes: Vec<u8>) -> Result<bool, SendError> {
-        self.check(bytes).map(|bytes| self.accept(Some(from), bytes))
+    pub(super) fn push(&mut self, from: Pid, bytes: Outbound) -> Result<bool, SendError> {
+        match self.refusal(&bytes, self.message_bytes_max) {
+            None => Ok(self.accept(Message { from: Some(from), bytes, begun: false })),
+            Some(refuse) => Err(refuse(bytes.into_vec(), self.message_bytes_max)),
+        }
     }
 
     /// Takes a message of the node itself, at most one part long; whether senders are to be held from now on.
-    pub(super) fn push_first(&mut self, bytes: Vec<u8>) -> Result<bool, SendError> {
-        if bytes.len() > PART_BYTES_MAX {
-            return Err(SendError::TooLong { bytes, limit_bytes: PART_BYTES_MAX as u32 });
+    pub(super) fn push_first(&mut self, bytes: Outbound) -> Result<bool, SendError> {
+        let limit_bytes = self.message_bytes_max.min(PART_BYTES_MAX as u32);
+        match self.refusal(&bytes, limit_bytes) {
+            None => Ok(self.accept(Message { from: None, bytes, begun: false })),
+            Some(refuse) => Err(refuse(bytes.into_vec(), limit_bytes)),
         }
-        self.check(bytes).map(|bytes| self.accept(None, bytes))
     }
 
-    fn check(&self, bytes: Vec<u8>) -> Result<Vec<u8>, SendError> {
-        if bytes.len() > self.message_bytes_max as usize {
-            let limit_bytes = self.message_bytes_max;
-            return Err(SendError::TooLong { bytes, limit_bytes });
+    /// Why a message is not taken.
+    fn refusal(&self, bytes: &Outbound, limit_bytes: u32) -> Option<fn(Vec<u8>, u32) -> SendError> {
+        if bytes.len() > limit_bytes as usize {
+            return Some(|bytes, limit_bytes| SendError::TooLong { bytes, limit_bytes });
         }
-        if self.held_bytes.saturating_add(charge(&bytes)) > self.config.held_bytes_limit() {
-            return Err(SendError::Full { bytes });
-        }
-        Ok(bytes)
+        let full = self.held_bytes.saturating_add(charge(bytes)) > self.config.held_bytes_limit();
+        full.then_some(|bytes, _| SendError::Full { bytes })
     }
 
-    fn accept(&mut self, from: Option<Pid>, bytes: Vec<u8>) -> bool {
-        self.held_bytes += charge(&bytes);
+    #[inline]
+    fn accept(&mut self, message: Message) -> bool {
+        let length = message.bytes.len();
+        self.held_bytes += charge(&message.bytes);
         let id = self.messages.next();
-        match from {
+        match message.from {
             None => self.first.push_back(id),
             Some(from) => {
                 let sender = self.senders.entry(from).or_default();
                 sender.messages.push_back(id);
                 if sender.messages.len() == 1 {
-                    self.queue(from, bytes.len());
+                    self.queue(from, length);
                 }
             }
         }
-        self.messages.push(Message { from, bytes, begun: false });
+        self.messages.push(message);
         let filled = !self.full && self.held_bytes > self.config.held_bytes_max;
         self.full |= filled;
         filled
@@ -229,7 +236,7 @@ impl Outgoing {
         let (long, rest): (Vec<_>, Vec<_>) = self.take_all().into_iter().partition(|m| m.bytes.len() > limit);
         for Unconfirmed { from, bytes, .. } in rest {
             // They fitted before, and now there is more room.
-            self.full |= self.accept(from, bytes);
+            self.full |= self.accept(Message { from, bytes: bytes.into(), begun: false });
         }
         long
     }
@@ -242,8 +249,11 @@ impl Outgoing {
         let old = core::mem::replace(self, Self::new(self.config));
         (self.full, self.message_bytes_max, self.messages.first) = (full, limit, next);
         (self.small_window, self.large_window) = windows;
-        let given_back =
-            |message: Message| Unconfirmed { from: message.from, bytes: message.bytes, maybe_delivered: message.begun };
+        let given_back = |message: Message| Unconfirmed {
+            from: message.from,
+            bytes: message.bytes.into_vec(),
+            maybe_delivered: message.begun,
+        };
         old.messages.slots.into_iter().flatten().map(given_back).collect()
     }
 
@@ -294,8 +304,8 @@ impl Outgoing {
         let Some(message) = self.messages.get(cut.message) else { return false };
         self.written += 1;
         let number = FrameNumber(self.acked + self.written as u64);
-        let bytes = &message.bytes[cut.at..cut.at + cut.length];
-        Frame::Part { number, place: cut.place, bytes }.encode(out);
+        encode_part(number, cut.place, cut.length, out);
+        message.bytes.append_to(out, cut.at, cut.length);
         true
     }
 

@@ -4,8 +4,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use neurath_proto::Pid;
+use neurath_proto::envelope::Payload;
 use neurath_proto::frame::{Association, FrameError, FrameNumber, Lane, Limits};
 use neurath_proto::id::{Incarnation, NodeId};
+use smallvec::SmallVec;
 
 /// A connection, as the driver numbers it: never the same number twice for one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +16,48 @@ pub struct ConnectionId(pub u64);
 /// One attempt to reach the peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub u64);
+
+/// A message as it is sent: some bytes, and a payload behind them that was moved here, not copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outbound {
+    head: SmallVec<[u8; Outbound::HEAD]>,
+    tail: Payload,
+}
+
+impl Outbound {
+    /// Heads up to this long, which most signals have, need no allocation.
+    const HEAD: usize = 80;
+
+    /// `head`, and behind it `tail`.
+    pub fn new(head: &[u8], tail: Payload) -> Self {
+        Self { head: SmallVec::from_slice(head), tail }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// The bytes from `at` on, `length` of them.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>, at: usize, length: usize) {
+        let split = self.head.len();
+        let end = at + length;
+        out.extend_from_slice(&self.head[at.min(split)..end.min(split)]);
+        out.extend_from_slice(&self.tail.as_slice()[at.saturating_sub(split)..end.saturating_sub(split)]);
+    }
+
+    /// All of it in one piece.
+    pub fn into_vec(self) -> Vec<u8> {
+        let mut bytes = self.head.into_vec();
+        bytes.extend_from_slice(self.tail.as_slice());
+        bytes
+    }
+}
+
+impl From<Vec<u8>> for Outbound {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { head: SmallVec::from_vec(bytes), tail: Payload::default() }
+    }
+}
 
 /// Who made a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

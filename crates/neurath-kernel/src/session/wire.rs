@@ -6,8 +6,8 @@
 //! # Format
 //!
 //! One byte of kind, then the fields in the order of [`Signal`]'s variants, each as [`Data`] writes it. An envelope is
-//! class (one byte), from, to, epoch, ref, schema (16 bytes), trace, payload (length, bytes), number of attachments, and
-//! of each a byte of kind (0 image, 1 code, 2 port) with 32 bytes or a pid and a ref. It has no version of its own: that
+//! class (one byte), from, to, epoch, ref, schema (16 bytes), trace, number of attachments, of each a byte of kind (0 image,
+//! 1 code, 2 port) with 32 bytes or a pid and a ref, and last the payload (length, bytes). It has no version of its own: that
 //! of the session's frames covers it.
 //!
 //! | kind | signal | kind | signal | kind | signal |
@@ -24,6 +24,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 
 use neurath_proto::data::{DecodeError, DecodeFault};
@@ -72,6 +73,21 @@ impl From<DecodeError> for WireError {
 
 /// Appends a signal.
 pub fn encode(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
+    encode_head(signal, types, out);
+    if let Signal::Message(Envelope { payload, .. }) | Signal::TimerFired { envelope: Envelope { payload, .. }, .. } =
+        signal
+    {
+        out.extend_from_slice(payload.as_slice());
+    }
+}
+
+/// Appends a signal but for its payload, which is to follow and is moved, not copied.
+pub fn encode_owned(mut signal: Signal, types: &dyn WireTypes, out: &mut Vec<u8>) -> Payload {
+    encode_head(&signal, types, out);
+    payload_mut(&mut signal).map_or_else(Payload::default, core::mem::take)
+}
+
+fn encode_head(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
     macro_rules! put {
         ($kind:literal $(, $field:expr)*) => {{
             out.push($kind);
@@ -136,9 +152,36 @@ pub fn encode(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
 /// See [`WireError`].
 pub fn decode(bytes: &[u8], types: &dyn WireTypes) -> Result<Signal, WireError> {
     let mut reader = Reader::new(bytes);
-    let signal = decode_signal(&mut reader, types)?;
-    reader.finish()?;
+    let mut signal = decode_signal(&mut reader, types)?;
+    if let Some(payload) = payload_mut(&mut signal) {
+        *payload = Payload::new(reader.left());
+    } else {
+        reader.finish()?;
+    }
     Ok(signal)
+}
+
+/// As [`decode`], of what stands behind the first `at` bytes, but a payload of some length is not copied.
+///
+/// # Errors
+/// As those of [`decode`].
+pub fn decode_owned(bytes: Vec<u8>, at: usize, types: &dyn WireTypes) -> Result<Signal, WireError> {
+    let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
+    let mut signal = decode_signal(&mut reader, types)?;
+    let at = bytes.len() - reader.left().len();
+    if let Some(payload) = payload_mut(&mut signal) {
+        *payload = Payload::tail(bytes, at);
+    } else {
+        reader.finish()?;
+    }
+    Ok(signal)
+}
+
+fn payload_mut(signal: &mut Signal) -> Option<&mut Payload> {
+    match signal {
+        Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => Some(&mut envelope.payload),
+        _ => None,
+    }
 }
 
 fn get<T: Data>(reader: &mut Reader<'_>) -> Result<T, DecodeError> {
@@ -213,8 +256,6 @@ fn encode_envelope(envelope: &Envelope, types: &dyn WireTypes, out: &mut Vec<u8>
     reference.encode(out);
     out.extend_from_slice(&types.hash(*schema).0);
     trace.0.encode(out);
-    (payload.len() as u64).encode(out);
-    out.extend_from_slice(payload.as_slice());
     let attachments = attachments.as_deref().unwrap_or_default();
     (attachments.len() as u64).encode(out);
     for attachment in attachments {
@@ -234,8 +275,10 @@ fn encode_envelope(envelope: &Envelope, types: &dyn WireTypes, out: &mut Vec<u8>
             }
         }
     }
+    (payload.len() as u64).encode(out);
 }
 
+/// Reads up to the payload, which is all that is left then.
 fn decode_envelope(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Envelope, WireError> {
     let class = u32::from(reader.byte()?);
     let class = Class::from_raw(class).ok_or_else(|| reader.bad_variant("Class", class))?;
@@ -244,7 +287,6 @@ fn decode_envelope(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Env
     let reference = get(reader)?;
     let schema = SchemaHash(reader.array()?);
     let trace = TraceId(get(reader)?);
-    let payload = Payload::new(reader.bytes()?);
     let count = reader.length()?;
     if count > reader.left().len() {
         return Err(reader.fault(DecodeFault::BadLength).into());
@@ -259,9 +301,15 @@ fn decode_envelope(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Env
         });
     }
     let attachments: Option<Box<[Attachment]>> = (count > 0).then(|| attachments.into());
+    let length = reader.length()?;
+    match length.cmp(&reader.left().len()) {
+        Ordering::Less => return Err(reader.fault(DecodeFault::TrailingBytes).into()),
+        Ordering::Equal => {}
+        Ordering::Greater => return Err(reader.fault(DecodeFault::BadLength).into()),
+    }
     // The last thing, so that bytes which are none are not taken for ones of an unknown schema.
     let schema = types.id(schema).ok_or(WireError::UnknownSchema(schema))?;
-    Ok(Envelope { class, from, to, epoch, reference, schema, trace, payload, attachments })
+    Ok(Envelope { class, from, to, epoch, reference, schema, trace, payload: Payload::default(), attachments })
 }
 
 #[cfg(test)]
@@ -369,6 +417,23 @@ mod tests {
     }
 
     #[test]
+    fn payloads_that_are_moved_make_the_same_bytes_and_come_back() {
+        for length in [0, 7, Payload::INLINE, Payload::INLINE + 1, 100_000] {
+            let Some(Signal::Message(envelope)) = signals().into_iter().next() else { return };
+            let payload = Payload::from(vec![7; length]);
+            let signal = Signal::Message(Envelope { payload, ..envelope });
+            let mut bytes = vec![99];
+            let payload = encode_owned(signal.clone(), &Table, &mut bytes);
+            bytes.extend_from_slice(payload.as_slice());
+            assert_eq!(bytes[1..], encoded(&signal));
+            assert_eq!(decode_owned(bytes.clone(), 1, &Table), Ok(signal));
+            bytes.push(0);
+            assert!(decode_owned(bytes, 1, &Table).is_err());
+        }
+        assert!(decode_owned(vec![1, 2], 3, &Table).is_err());
+    }
+
+    #[test]
     fn every_flipped_bit_is_an_error_or_another_signal() {
         for signal in signals() {
             let bytes = encoded(&signal);
@@ -390,8 +455,8 @@ mod tests {
         golden.push(4);
         Ref::new(1, 5).encode(&mut golden);
         golden.extend_from_slice(&[9; 16]);
-        golden.extend_from_slice(&[6, 7]);
-        golden.extend_from_slice(b"payload\0");
+        golden.extend_from_slice(&[6, 0, 7]);
+        golden.extend_from_slice(b"payload");
         assert_eq!(encoded(&message), golden);
     }
 

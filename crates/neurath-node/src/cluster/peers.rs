@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use neurath_kernel::session::wire::{self, WireTypes};
-use neurath_kernel::session::{ConnectionId, DialId, EndReason, Origin, SendError, SessionInfo};
+use neurath_kernel::session::{ConnectionId, DialId, EndReason, Origin, Outbound, SendError, SessionInfo};
 use neurath_kernel::{NodeMessage, Session, SessionEffect, Signal, node_itself};
 use neurath_net::Connection;
 use neurath_proto::envelope::{Envelope, SchemaId};
@@ -32,8 +32,6 @@ const SCHEMA_BYTES_MAX: usize = 1 << 16;
 const SCHEMAS_MAX: usize = 1 << 16;
 /// A schema is declared in pieces of this size: each must fit into one part.
 const SCHEMA_PIECE: usize = 12 << 10;
-/// What most signals take beside their payload.
-const SIGNAL_BYTES: usize = 128;
 const WAKER: Token = Token(0);
 
 /// What a shard learns from its peers.
@@ -91,6 +89,8 @@ pub(crate) struct Peers {
     dirty: VecDeque<NodeId>,
     news: VecDeque<News>,
     buffer: Vec<u8>,
+    /// What is being encoded, but for its payload.
+    head: Vec<u8>,
     next_deadline: Option<u64>,
 }
 
@@ -98,8 +98,8 @@ struct Peer {
     session: Session,
     links: BTreeMap<ConnectionId, Link>,
     last_connection: u64,
-    /// Which schemas were, by their numbers.
-    declared: Vec<bool>,
+    /// The schemas that were, by their numbers.
+    declared: Vec<Option<SchemaHash>>,
     known: BTreeMap<SchemaHash, SchemaId>,
     /// The beginning of a schema that is being declared.
     begun: Vec<u8>,
@@ -117,6 +117,8 @@ struct Link {
     at: usize,
     writing: bool,
     readable: bool,
+    /// The peer has said all that it will, or it is broken: what is left is read to its end.
+    ending: bool,
     /// The session has been told that it is broken, or finished by the peer.
     broken: bool,
 }
@@ -143,6 +145,19 @@ impl WireTypes for PeerTypes<'_> {
     }
 }
 
+/// The schemas of this node; those that were declared without asking the table.
+struct DeclaredTypes<'a>(&'a TypeTable, &'a [Option<SchemaHash>]);
+
+impl WireTypes for DeclaredTypes<'_> {
+    fn hash(&self, schema: SchemaId) -> SchemaHash {
+        self.1.get(schema.0 as usize).copied().flatten().unwrap_or_else(|| self.0.hash(schema))
+    }
+
+    fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
+        self.0.id(hash)
+    }
+}
+
 impl Peers {
     /// No peers yet; what wakes the shard is given back.
     pub(crate) fn new(
@@ -164,6 +179,7 @@ impl Peers {
             dirty: VecDeque::new(),
             news: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
+            head: Vec::new(),
             next_deadline: None,
         };
         Ok((Box::new(peers), waker))
@@ -186,36 +202,37 @@ impl Peers {
             let why = "the association with its node had ended".to_owned();
             return self.news.push_back(News::Unsent(signal, why));
         }
-        if let Some(schema) = schema_of(&signal)
-            && !peer.is_declared(schema)
-            && !peer.declare(now, &self.types, schema)
-        {
-            // The peer may have a part of it.
-            self.news.push_back(News::Unsent(signal, "its type could not be declared".to_owned()));
-            return self.end(now, node);
-        }
-        let mut bytes = Vec::with_capacity(SIGNAL_BYTES + payload_bytes(&signal));
-        bytes.push(NodeMessage::SIGNAL);
-        wire::encode(&signal, &*self.types, &mut bytes);
-        let from = signal.sender().unwrap_or(node_itself(self.cluster.node));
-        let why = match peer.session.queue(now, from, bytes) {
-            Ok(()) => None,
-            Err(SendError::TooLong { limit_bytes, .. }) => {
-                Some(format!("its node takes messages of at most {limit_bytes} bytes"))
-            }
-            Err(SendError::Full { .. }) => Some("as much as may be waits for its node already".to_owned()),
-        };
-        if let Some(why) = why {
-            let ends = !signal.may_fail();
-            if ends {
-                tracing::warn!(%node, why, "the association with a node is ended, because not all can be said to it");
-            }
-            self.news.push_back(News::Unsent(signal, why));
-            if ends {
-                return self.end(now, node);
-            }
-        }
         mark(&mut self.dirty, node, peer);
+        let may_fail = signal.may_fail();
+        if let Some(schema) = schema_of(&signal)
+            && let Err(error) = peer.declare(now, &self.types, schema)
+        {
+            self.news.push_back(News::Unsent(signal, why_not(&error)));
+            return self.refused(now, node, may_fail);
+        }
+        let from = signal.sender().unwrap_or(node_itself(self.cluster.node));
+        self.head.clear();
+        self.head.push(NodeMessage::SIGNAL);
+        let types = DeclaredTypes(&self.types, &peer.declared);
+        let payload = wire::encode_owned(signal, &types, &mut self.head);
+        if let Err(error) = peer.session.queue(now, from, Outbound::new(&self.head, payload)) {
+            let why = why_not(&error);
+            let (SendError::TooLong { bytes, .. } | SendError::Full { bytes }) = error;
+            if let Some(signal) = decode_own(&bytes, &self.types) {
+                self.news.push_back(News::Unsent(signal, why));
+            }
+            self.refused(now, node, may_fail);
+        }
+    }
+
+    /// Something has found no room. If nobody can be told of it, the association ends, so that nobody waits for it.
+    fn refused(&mut self, now: u64, node: NodeId, may_fail: bool) {
+        if may_fail {
+            self.pump_one(now, node);
+        } else {
+            tracing::warn!(%node, "the association with a node is ended: more waits for it than can be kept");
+            self.end(now, node);
+        }
     }
 
     /// Something that this node itself says, encoded: it goes first, unless it is long.
@@ -244,8 +261,16 @@ impl Peers {
         let peer = self.peer(node);
         peer.last_connection += 1;
         let id = ConnectionId(peer.last_connection);
-        let link =
-            Link { connection, token, pending: Vec::new(), at: 0, writing: false, readable: true, broken: false };
+        let link = Link {
+            connection,
+            token,
+            pending: Vec::new(),
+            at: 0,
+            writing: false,
+            readable: true,
+            ending: false,
+            broken: false,
+        };
         peer.links.insert(id, link);
         peer.session.connected(now, id, if dialed { Origin::Dialed } else { Origin::Accepted });
         self.tokens.insert(token, (node, id));
@@ -303,7 +328,8 @@ impl Peers {
             let Some((node, id)) = self.tokens.get(&event.token()).copied() else { continue };
             let Some(peer) = self.peers.get_mut(&node) else { continue };
             if let Some(link) = peer.links.get_mut(&id) {
-                link.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                link.ending |= event.is_read_closed() || event.is_error();
+                link.readable |= event.is_readable() || link.ending;
             }
             mark(&mut self.dirty, node, peer);
         }
@@ -311,19 +337,19 @@ impl Peers {
 
     /// Reads, lets sessions do what is due, and writes.
     pub(crate) fn pump(&mut self, now: u64) {
-        if self.next_deadline.is_some_and(|at| at <= now) {
+        let due = self.next_deadline.is_some_and(|at| at <= now);
+        if due {
             for (node, peer) in &mut self.peers {
                 if peer.session.next_deadline().is_some_and(|at| at <= now) {
                     mark(&mut self.dirty, *node, peer);
                 }
             }
-            self.next_deadline = None;
         }
         for _ in 0..self.dirty.len() {
             let Some(node) = self.dirty.pop_front() else { break };
             self.pump_one(now, node);
         }
-        if self.next_deadline.is_none() {
+        if due || self.next_deadline.is_none() {
             self.next_deadline = self.peers.values().filter_map(|peer| peer.session.next_deadline()).min();
         }
     }
@@ -404,25 +430,27 @@ impl Out<'_> {
 }
 
 impl Peer {
-    fn is_declared(&self, schema: SchemaId) -> bool {
-        self.declared.get(schema.0 as usize).copied().unwrap_or_default()
-    }
-
-    /// Whether all of it has got in.
-    fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) -> bool {
+    /// Declares a schema, unless it has been; an error if what needs it cannot go out either.
+    fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) -> Result<(), SendError> {
         let at = schema.0 as usize;
-        self.declared.resize(self.declared.len().max(at + 1), false);
-        self.declared[at] = true;
-        let Some(schema) = types.schema(schema) else { return true };
-        let bytes = schema.encode();
-        let mut pieces = bytes.chunks(SCHEMA_PIECE).peekable();
-        while let Some(bytes) = pieces.next() {
+        if let Some(Some(_)) = self.declared.get(at) {
+            return Ok(());
+        }
+        let bytes = types.schema(schema).map(|schema| schema.encode()).unwrap_or_default();
+        let mut pieces = bytes.chunks(SCHEMA_PIECE).enumerate().peekable();
+        while let Some((index, bytes)) = pieces.next() {
             let message = NodeMessage::Schema { more: pieces.peek().is_some(), bytes };
-            if self.session.queue_first(now, message.encode()).is_err() {
-                return false;
+            if let Err(error) = self.session.queue_first(now, message.encode()) {
+                if index > 0 {
+                    // The peer would take the next schema for the rest of this one.
+                    self.session.end(now);
+                }
+                return Err(error);
             }
         }
-        true
+        self.declared.resize(self.declared.len().max(at + 1), None);
+        self.declared[at] = Some(types.hash(schema));
+        Ok(())
     }
 
     fn read(&mut self, now: u64, id: ConnectionId, buffer: &mut [u8]) {
@@ -433,7 +461,10 @@ impl Peer {
             }
             match link.connection.read(buffer) {
                 Ok(0) => return self.lose(now, id),
-                Ok(length) => self.session.received(now, id, &buffer[..length]),
+                Ok(length) => {
+                    link.readable = link.ending || !link.connection.is_emptied();
+                    self.session.received(now, id, &buffer[..length]);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => link.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return self.lose(now, id),
@@ -449,7 +480,8 @@ impl Peer {
         }
         match link.push() {
             Ok(true) => {
-                link.writing = false;
+                (link.writing, link.at) = (false, 0);
+                self.session.reuse(std::mem::take(&mut link.pending));
                 self.session.written(now, id);
             }
             Ok(false) => {}
@@ -511,7 +543,7 @@ impl Peer {
             }
             SessionEffect::Deliver { bytes, credit } => {
                 if !self.broken
-                    && let Err(why) = self.deliver(&bytes, out)
+                    && let Err(why) = self.deliver(bytes, out)
                 {
                     self.broken = true;
                     tracing::warn!(%node, why, "a node broke the protocol; the association with it is ended");
@@ -566,11 +598,12 @@ impl Peer {
     }
 
     /// A message has come.
-    fn deliver(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), String> {
+    fn deliver(&mut self, bytes: Vec<u8>, out: &mut Out<'_>) -> Result<(), String> {
         let node = out.node;
-        let news = match NodeMessage::decode(bytes).ok_or("it sent a message of no kind")? {
-            NodeMessage::Signal(bytes) => {
-                let signal = wire::decode(bytes, &PeerTypes(out.types, &self.known)).map_err(|e| e.to_string())?;
+        let news = match NodeMessage::decode(&bytes).ok_or("it sent a message of no kind")? {
+            NodeMessage::Signal(_) => {
+                let types = PeerTypes(out.types, &self.known);
+                let signal = wire::decode_owned(bytes, NodeMessage::SIGNAL_AT, &types).map_err(|e| e.to_string())?;
                 if !signal.is_between(node, out.cluster.node) {
                     return Err("it spoke for a process that is not its own, or to one that is not of this node".into());
                 }
@@ -638,19 +671,18 @@ fn schema_of(signal: &Signal) -> Option<SchemaId> {
     }
 }
 
-/// What of a signal is the user's.
-fn payload_bytes(signal: &Signal) -> usize {
-    match signal {
-        Signal::Message(envelope) | Signal::TimerFired { envelope, .. } => envelope.payload.len(),
-        _ => 0,
-    }
-}
-
 /// A signal that this node has encoded itself.
 fn decode_own(bytes: &[u8], types: &TypeTable) -> Option<Signal> {
     match NodeMessage::decode(bytes)? {
         NodeMessage::Signal(bytes) => wire::decode(bytes, types).ok(),
         _ => None,
+    }
+}
+
+fn why_not(error: &SendError) -> String {
+    match error {
+        SendError::TooLong { limit_bytes, .. } => format!("its node takes messages of at most {limit_bytes} bytes"),
+        SendError::Full { .. } => "as much as may be waits for its node already".to_owned(),
     }
 }
 

@@ -76,6 +76,7 @@ fn show(field: &Field<'_>) -> String {
         Field::U64(value) => grouped(**value),
         Field::Usize(value) => grouped(**value as u64),
         Field::Time(value) => grouped(value.as_millis() as u64),
+        Field::Micros(value) => grouped(value.as_micros() as u64),
         Field::Ns(value) => grouped(**value / MS),
         Field::Cores(value) => if **value == cores() { 0 } else { **value }.to_string(),
         Field::Bool(value) => value.to_string(),
@@ -187,6 +188,7 @@ impl Reader<'_> {
             Field::U64(value) => *value,
             Field::Usize(value) => *value as u64,
             Field::Time(value) => value.as_millis() as u64,
+            Field::Micros(value) => value.as_micros() as u64,
             Field::Ns(value) => *value / MS,
             Field::Bool(_) | Field::Address(_) | Field::Format(_) | Field::Level(_) => return None,
         };
@@ -209,6 +211,7 @@ fn set(field: Field<'_>, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Res
         Field::U64(place) => *place = number(setting, value)?,
         Field::Usize(place) => *place = number(setting, value)? as usize,
         Field::Time(place) => *place = Duration::from_millis(number(setting, value)?),
+        Field::Micros(place) => *place = Duration::from_micros(number(setting, value)?),
         Field::Ns(place) => *place = number(setting, value)? * MS,
         Field::Cores(place) => *place = Some(number(setting, value)? as u32).filter(|n| *n > 0).unwrap_or_else(cores),
         Field::Bool(place) => *place = value.as_bool().ok_or_else(|| expected("true or false", value))?,

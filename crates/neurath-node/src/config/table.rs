@@ -29,6 +29,8 @@ pub(super) enum Field<'a> {
     Usize(&'a mut usize),
     /// Milliseconds.
     Time(&'a mut Duration),
+    /// Microseconds.
+    Micros(&'a mut Duration),
     /// Nanoseconds here, milliseconds in the file.
     Ns(&'a mut u64),
     /// Zero in the file is one for each core.
@@ -124,6 +126,8 @@ pub(super) const TABLE: &[Setting] = settings! {
             "Refused and undeliverable messages that are remembered. The counts go on.";
         turns_between_upgrades: U32(node.kernel.turns_between_upgrades), (0, 1 << 20),
             "Ordinary turns between two changes of code, so that many changes are no pause.";
+        watch_us: Micros(node.watch), (0, 10_000),
+            "How long it watches connections awake, when answers have been coming soon, before it sleeps.";
     }
     hibernation {
         after_ms: Time(node.hibernation.after), (10, DAY), "How long a process waits before it is kept as an image.";

@@ -16,6 +16,11 @@ use crate::cluster::gossip::{Gossip, Wish};
 use crate::cluster::loader::Job;
 use crate::cluster::peers::{News, NodeNews, PeerInfo, Peers};
 
+/// What an answer that came while the shard watched for it is worth, at most so many naps.
+const PATIENCE_MAX: i32 = 16;
+/// What it costs if none came: so many naps until the shard watches again.
+const DISAPPOINTMENT: i32 = 8;
+
 /// What a shard has of the cluster.
 pub(crate) struct Network {
     cluster: Arc<Cluster>,
@@ -27,12 +32,25 @@ pub(crate) struct Network {
     /// Connections were looked at since the shard last slept.
     looked: bool,
     next_shard: usize,
+    /// As of the last pump or sleep: when what processes send was sent, well enough.
+    now: u64,
+    /// Above zero: what comes next has been coming soon, and is watched for awake.
+    patience: i32,
 }
 
 impl Network {
     /// What a shard needs to speak to other nodes.
     pub(crate) fn new(cluster: Arc<Cluster>, peers: Box<Peers>, gossip: Option<Box<Gossip>>) -> Box<Self> {
-        Box::new(Self { cluster, peers, gossip, epochs: HashMap::new(), looked: false, next_shard: 0 })
+        Box::new(Self {
+            cluster,
+            peers,
+            gossip,
+            epochs: HashMap::new(),
+            looked: false,
+            next_shard: 0,
+            now: 0,
+            patience: 0,
+        })
     }
 }
 
@@ -47,7 +65,7 @@ impl Shard {
         let epoch = network.epochs.get(&node).copied().unwrap_or_default();
         let owner = Cluster::owner(node, self.outgoing.len());
         if owner == self.index as usize {
-            network.peers.send(self.shared.clock.now(), node, epoch, signal);
+            network.peers.send(network.now, node, epoch, signal);
         } else {
             self.outgoing[owner].push(Input::ToNode { node, epoch, signal });
         }
@@ -85,6 +103,7 @@ impl Shard {
     pub(super) fn pump(&mut self) {
         let Some(network) = &mut self.network else { return };
         let now = self.shared.clock.now();
+        network.now = now;
         network.peers.pump(now);
         while let Some(news) = self.network.as_mut().and_then(|network| network.peers.next_news()) {
             self.learn(news);
@@ -203,11 +222,31 @@ impl Shard {
         if network.peers.is_busy() {
             return;
         }
-        let inbox = self.inbox.clone();
+        network.looked = true;
+        let (clock, inbox) = (&self.shared.clock, &self.inbox);
+        let from = clock.now();
+        let watch = self.shared.config.watch;
+        if network.patience > 0 && !watch.is_zero() {
+            let until = from + time.map_or(watch, |time| time.min(watch)).as_nanos() as u64;
+            while clock.now() < until {
+                network.peers.wait(Some(Duration::ZERO));
+                if network.peers.is_busy() || inbox.is_filled() {
+                    network.now = clock.now();
+                    network.patience = (network.patience + 1).min(PATIENCE_MAX);
+                    return;
+                }
+            }
+            network.patience -= DISAPPOINTMENT;
+        }
+        let asleep = clock.now();
         inbox.watched(|may_sleep| {
             network.peers.wait(if may_sleep { time } else { Some(Duration::ZERO) });
         });
-        network.looked = true;
+        network.now = clock.now();
+        // Had it and the other end watched instead, neither would have had to be woken.
+        if network.now - asleep < 2 * watch.as_nanos() as u64 {
+            network.patience = (network.patience + 1).min(PATIENCE_MAX);
+        }
     }
 
     /// The sessions of this shard.
