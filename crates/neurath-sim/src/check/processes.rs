@@ -7,9 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::trace::{Happened, TraceEvent};
-use neurath_kernel::{PortLimits, Signal, Standing};
+use neurath_kernel::{PortLimits, Signal};
 use neurath_proto::cluster::NodeDown;
 use neurath_proto::envelope::{Class, Envelope};
 use neurath_proto::id::Incarnation;
@@ -19,6 +18,11 @@ use neurath_proto::{NodeId, Pid, Ref};
 
 use crate::guest::{BURST, NUMBER, decode};
 use crate::rng::Rng;
+
+pub use counts::ProcessCounts;
+
+mod counts;
+mod quiet;
 
 /// What a process asked for in a poll that ended well.
 #[derive(Clone, Debug)]
@@ -160,60 +164,6 @@ pub struct Ledger {
     unsent_links: BTreeSet<(Pid, Pid)>,
     /// What came of it all.
     pub counts: ProcessCounts,
-}
-
-macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What happened to processes in a run.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct ProcessCounts { $($(#[$doc])* pub $name: u64,)* }
-
-        impl ProcessCounts {
-            /// Adds those of another run.
-            pub fn add(&mut self, other: &Self) {
-                $(self.$name += other.$name;)*
-            }
-        }
-    };
-}
-
-counts! {
-    /// Processes that were started.
-    born,
-    /// Processes that ended.
-    ended,
-    /// Processes whose node crashed.
-    crashed,
-    /// Messages and calls.
-    sent,
-    /// Those that were taken.
-    taken,
-    /// Those that were given back.
-    given_back,
-    /// Those that were refused to break a cycle of full mailboxes.
-    refused,
-    /// Monitors that fired with the reason of the end.
-    down,
-    /// Monitors that fired because the association had ended.
-    down_disconnected,
-    /// Monitors of processes that were gone.
-    down_nobody,
-    /// Notices along links, and ends, with the reason of the other's end.
-    exit,
-    /// Because the association had ended.
-    exit_disconnected,
-    /// Because there was nobody to link to.
-    exit_nobody,
-    /// Monitors of nodes that fired.
-    node_down,
-    /// Calls and questions that were answered.
-    answered,
-    /// Calls and questions that failed.
-    failed,
-    /// Times that a process was held.
-    held,
-    /// Processes that were killed, or asked to exit.
-    killed,
 }
 
 impl Ledger {
@@ -542,79 +492,6 @@ impl Ledger {
         Ok(())
     }
 
-    // ---- when all is quiet ----
-
-    /// Everything has come to what was promised: `all` is what lives, `names` what registrars know.
-    ///
-    /// # Errors
-    /// Something has not.
-    pub fn quiet(
-        &self,
-        all: &[ProcessInfo],
-        names: &BTreeSet<(String, Pid)>,
-        epochs: &BTreeMap<Pid, Epochs>,
-    ) -> Result<(), String> {
-        let infos: BTreeMap<Pid, &ProcessInfo> = all.iter().map(|info| (info.pid, info)).collect();
-        for info in all {
-            self.check_rest(info)?;
-            check_ties(info, &infos)?;
-        }
-        for ((watcher, reference), monitor) in self.monitors.iter().filter(|((watcher, _), _)| self.is_alive(*watcher))
-        {
-            let armed = infos.get(watcher).is_some_and(|info| info.watching.contains(&monitor.to));
-            if !armed && !monitor.withdrawn {
-                return Err(format!("the monitor {reference:?} of {watcher} for {} never fired", monitor.to));
-            }
-        }
-        for ((pid, other), _) in self.links.iter().filter(|((pid, _), ends)| self.is_alive(*pid) && !ends.is_empty()) {
-            // A normal end is no news for one that does not trap exits, or did not yet.
-            let quiet = self.fates.get(other).is_some_and(|fate| {
-                let traps_since = self.fates.get(pid).and_then(|fate| fate.traps_since);
-                fate.ended == Some(ExitReason::Normal) && traps_since.is_none_or(|since| since > fate.ended_at)
-            });
-            let open = infos.get(pid).is_some_and(|info| info.links.contains(other));
-            if !open && !quiet {
-                return Err(format!("the link of {pid} with {other} is gone, and never fired"));
-            }
-        }
-        for ((watcher, reference), (node, epoch)) in &self.node_monitors {
-            let now = epochs.get(watcher).and_then(|epochs| epochs.get(node)).copied().unwrap_or_default();
-            if self.is_alive(*watcher) && now > *epoch {
-                return Err(format!("the monitor {reference:?} of {watcher} for node {node} never fired"));
-            }
-        }
-        if let Some(((pid, _), call)) = self.calls.iter().find(|((pid, _), _)| self.is_alive(*pid)) {
-            return Err(format!("{pid} waits for ever for what it asked: {}", call.what));
-        }
-        for ((from, to), pair) in &self.pairs {
-            if self.is_alive(*to) && !self.crashed.contains(&(from.node, from.incarnation)) {
-                let lost = (pair.taken + 1..=pair.sent).filter(|number| !pair.given_back.contains_key(number)).count();
-                if lost as u64 + pair.missing > pair.refused {
-                    return Err(format!("G2: {lost} messages from {from} to {to} neither came nor were given back"));
-                }
-            }
-        }
-        let known: BTreeSet<(String, Pid)> = all
-            .iter()
-            .flat_map(|info| info.names.iter().map(|name| (qualified(name, info.pid.node), info.pid)))
-            .collect();
-        if let Some((name, pid)) = known.symmetric_difference(names).next() {
-            return Err(format!("the registrar and {pid} do not agree on its name {name}"));
-        }
-        Ok(())
-    }
-
-    fn check_rest(&self, info: &ProcessInfo) -> Result<(), String> {
-        let pid = info.pid;
-        match info.standing {
-            Standing::Waiting if info.mailbox == 0 => Ok(()),
-            standing => {
-                let waits = info.mailbox;
-                Err(format!("G10: {pid} does not come to rest: {standing:?}, and {waits} messages wait for it"))
-            }
-        }
-    }
-
     // ---- helpers ----
 
     fn fate(&mut self, pid: Pid) -> &mut Fate {
@@ -667,7 +544,7 @@ impl Ledger {
     fn refused(&mut self, from: Pid, to: Pid, why: &str) -> Result<(), String> {
         let overflow = why.contains("four times");
         let allowed = self.mailbox_max(to) >= 4 * u64::from(self.limits.mailbox_messages);
-        if !why.starts_with("given up") && !(overflow && allowed) {
+        if !(why.starts_with("given up") || overflow && allowed) {
             return Err(format!("G10: a message from {from} to {to} was refused: {why}"));
         }
         if !overflow {
@@ -768,33 +645,4 @@ fn is_followed(envelope: &Envelope) -> bool {
 
 fn least() -> Pid {
     Pid::new(NodeId(0), Incarnation(0), neurath_proto::Serial(0))
-}
-
-/// A name with the node whose registrar keeps it.
-fn qualified(name: &str, node: NodeId) -> String {
-    if name.contains('@') { name.to_owned() } else { format!("{name}@{node}") }
-}
-
-/// Both ends of each tie know of it.
-fn check_ties(info: &ProcessInfo, infos: &BTreeMap<Pid, &ProcessInfo>) -> Result<(), String> {
-    let pid = info.pid;
-    let count = |all: &[Pid], one: Pid| all.iter().filter(|other| **other == one).count();
-    for other in &info.links {
-        if !infos.get(other).is_some_and(|other| other.links.contains(&pid)) {
-            return Err(format!("{pid} is linked to {other}, which is gone or is not linked to it"));
-        }
-    }
-    for other in &info.watching {
-        let watchers = infos.get(other).map_or(0, |other| count(&other.watchers, pid));
-        if watchers != count(&info.watching, *other) {
-            return Err(format!("{pid} watches {other}, which is gone or does not know of it"));
-        }
-    }
-    for other in &info.watchers {
-        let watching = infos.get(other).map_or(0, |other| count(&other.watching, pid));
-        if watching != count(&info.watchers, *other) {
-            return Err(format!("{pid} is watched by {other}, which is gone or does not know of it"));
-        }
-    }
-    Ok(())
 }
