@@ -69,8 +69,9 @@ impl Kernel {
         if process.port.as_ref().is_some_and(|port| port.is_full()) {
             if process.waiters.insert(from) {
                 self.trace(to, || Happened::Full { sender: from });
-                self.route(Signal::Full { to: from, target: to });
             }
+            // Each question is answered: a sender that is held by its debts alone looks for no cycle.
+            self.route(Signal::Full { to: from, target: to });
         } else {
             self.route(Signal::Drained { to: from, target: to });
         }

@@ -196,9 +196,10 @@ impl Ledger {
     }
 
     /// Whether a process may link itself to another. A link that crosses an unlink of the other's leaves one end only, so
-    /// of each two only the first that links does.
+    /// of each two only the first that links does, and a child that may have been linked at birth is left alone.
     pub fn may_link(&self, pid: Pid, to: Pid) -> bool {
-        self.pairs.get(&(to, pid)).is_none_or(|pair| pair.before_link.is_none())
+        let is_child = self.fates.get(&to).is_some_and(|fate| fate.parent == Some(pid));
+        !is_child && self.pairs.get(&(to, pid)).is_none_or(|pair| pair.before_link.is_none())
     }
 
     /// The number of the next message.
