@@ -273,6 +273,10 @@ impl Kernel {
     ) {
         let Some(process) = self.at(slot) else { return };
         let to = process.pid;
+        if !process.port.as_ref().is_some_and(|port| port.awaits(reference)) {
+            // It was told that nothing came of it, or has given up: it would not know this child.
+            return self.nobody(Signal::Spawned { to, from: child, reference, link, monitor, result });
+        }
         let answer = match result {
             Ok(()) => {
                 let linked = link && process.links.insert(child);

@@ -68,6 +68,11 @@ impl Port {
         true
     }
 
+    /// Whether an answer is still awaited under this ref.
+    pub(crate) fn awaits(&self, reference: Ref) -> bool {
+        matches!(self.calls.get(&reference), Some(Call::Open { .. }))
+    }
+
     /// Whether a call to a process of that node, or from one, is open.
     pub(crate) fn has_calls_with(&self, node: NodeId) -> bool {
         self.calls.values().any(|call| matches!(call, Call::Open { callee } if callee.node == node))
