@@ -50,7 +50,7 @@ enum Command {
     },
     /// Simulate nodes in virtual time, from seeds, over a network that breaks
     Sim {
-        /// `--scenario session|fairness|membership|hostile|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed
+        /// `--scenario session|fairness|membership|hostile|processes|all`, `--seeds N`, `--seed FIRST`; a seed alone is replayed
         /// alone, and `--faults N,N…|none` and `--until MS` make less of it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,

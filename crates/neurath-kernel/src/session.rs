@@ -116,18 +116,20 @@ impl Session {
     /// # Errors
     /// It is too long, or senders went on long after [`SessionEffect::Full`].
     pub fn send(&mut self, now: u64, from: Pid, message: impl Into<Outbound>) -> Result<(), SendError> {
+        self.tick(now);
         self.queue(now, from, message)?;
         self.act();
         Ok(())
     }
 
     /// As [`Session::send`], and it goes out with the next [`Session::advance`]: what is queued until then goes out
-    /// together.
+    /// together. Nothing that is due happens before that: an association that is to end takes this along, since whoever
+    /// says it does not know of the end yet.
     ///
     /// # Errors
     /// As those of [`Session::send`].
     pub fn queue(&mut self, now: u64, from: Pid, message: impl Into<Outbound>) -> Result<(), SendError> {
-        self.tick(now);
+        self.now = self.now.max(now);
         let filled = self.outgoing.push(from, message.into())?;
         self.queued(filled);
         Ok(())
@@ -139,7 +141,7 @@ impl Session {
     /// # Errors
     /// As those of [`Session::send`].
     pub fn queue_first(&mut self, now: u64, bytes: Vec<u8>) -> Result<(), SendError> {
-        self.tick(now);
+        self.now = self.now.max(now);
         let filled = self.outgoing.push_first(bytes.into())?;
         self.queued(filled);
         Ok(())

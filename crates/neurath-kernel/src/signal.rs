@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use neurath_proto::envelope::Envelope;
+use neurath_proto::envelope::{Class, Envelope};
 use neurath_proto::id::{Incarnation, Serial};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
@@ -174,7 +174,7 @@ pub enum Signal {
         registrar: NodeId,
         /// Who wanted it.
         from: Pid,
-        /// The answer goes under this ref.
+        /// The answer goes under this ref; none if the registrar has answered.
         reference: Ref,
     },
     /// The registrar has taken a name away.
@@ -317,6 +317,22 @@ impl Signal {
         }
     }
 
+    /// Whether whoever says it is told if it cannot be sent, by [`Kernel::unsent`](crate::Kernel::unsent). Nothing else may
+    /// be lost while an association is open: someone would wait for ever.
+    pub fn may_fail(&self) -> bool {
+        match self {
+            Self::Message(envelope) => envelope.class != Class::Reply,
+            Self::Link { .. }
+            | Self::Monitor { .. }
+            | Self::Settle { .. }
+            | Self::Name { .. }
+            | Self::Members { .. }
+            | Self::Ping { .. }
+            | Self::Spawn(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether node `from` may say this to node `to`: it speaks for its own processes, and to the other's.
     pub fn is_between(&self, from: NodeId, to: NodeId) -> bool {
         let said = match self {
@@ -370,4 +386,31 @@ pub enum NameRequest {
     Unregister,
     /// Whose is it?
     Whereis,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_speaks_for_its_own_processes_only_and_only_to_those_of_the_other() {
+        let (a, b, c) = (NodeId(1), NodeId(2), NodeId(3));
+        let of = |node| Pid::new(node, Incarnation(1), Serial(5));
+        let said: [fn(Pid, Pid) -> Signal; 5] = [
+            |from, to| Signal::Exit { to, from, reason: ExitReason::Normal, linked: true },
+            |from, to| Signal::Kill { to, by: Some(from) },
+            |from, to| Signal::Down { to, from, reference: Ref::NONE, reason: ExitReason::Normal },
+            |from, to| Signal::Drained { to, target: from },
+            |from, to| Signal::Unnamed { to, name: String::new(), registrar: from.node },
+        ];
+        for signal in said {
+            let between = |from, to| signal(of(from), of(to)).is_between(a, b);
+            assert!(between(a, b), "{:?}", signal(of(a), of(b)));
+            for (from, to) in [(c, b), (b, b), (b, a), (a, c), (a, a)] {
+                assert!(!between(from, to), "{:?}", signal(of(from), of(to)));
+            }
+        }
+        assert!(!Signal::Kill { to: of(b), by: None }.is_between(a, b), "an operator speaks to its own node only");
+        assert!(!Signal::Disconnected { to: of(b), node: a }.is_between(a, b));
+    }
 }

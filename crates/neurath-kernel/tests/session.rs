@@ -253,6 +253,22 @@ fn after_the_grace_time_each_side_ends_it_once_and_sending_again_opens_a_higher_
 }
 
 #[test]
+fn what_is_queued_when_an_association_is_due_to_end_ends_with_it() {
+    let mut played = Played::new(SessionConfig::default());
+    played.session.closed(0, played.connection);
+    let over = SessionConfig::default().grace_ns;
+    played.session.queue(over, pid(1), vec![7]).unwrap();
+    played.session.queue_first(over, vec![8]).unwrap();
+    assert!(!effects(&mut played.session).iter().any(|effect| matches!(effect, SessionEffect::Ended { .. })));
+    played.session.advance(over);
+    let ended = effects(&mut played.session).into_iter().find_map(|effect| match effect {
+        SessionEffect::Ended { unconfirmed, .. } => Some(unconfirmed.len()),
+        _ => None,
+    });
+    assert_eq!(ended, Some(2), "who says it has not heard of the end");
+}
+
+#[test]
 fn a_node_that_cannot_be_reached_costs_its_messages_after_the_grace_time() {
     let config = SessionConfig::default();
     let mut pair = Pair::new(config);

@@ -11,6 +11,7 @@ use neurath_kernel::session::{EndReason, SessionInfo, Unconfirmed};
 use neurath_proto::frame::Association;
 
 pub mod members;
+pub mod processes;
 
 /// A node, the number of its life, and the node that it talks with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

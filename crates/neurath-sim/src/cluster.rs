@@ -12,12 +12,14 @@ use neurath_proto::id::{Incarnation, NodeId};
 use neurath_proto::{Pid, Serial};
 
 use crate::check::members::Roster;
+use crate::check::processes::Ledger;
 use crate::check::{self, Checker, Letter, Side};
 use crate::network::{End, Event as NetworkEvent, MS, Network, Quality};
 use crate::rng::Rng;
 
 mod hostile;
 mod members;
+pub mod processes;
 
 /// What a message is for: its first byte.
 mod tag {
@@ -27,6 +29,8 @@ mod tag {
     pub(super) const MEMBERSHIP: u8 = 1;
     /// Something that nobody follows, from or to a hostile node.
     pub(super) const JUNK: u8 = 2;
+    /// What drivers of kernels say to each other.
+    pub(super) const NODE: u8 = 3;
 }
 
 /// After an end of the grace time the session has ended the association within this.
@@ -42,6 +46,7 @@ enum Event {
     WakeMembership { node: usize, life: u32 },
     Join { node: usize, life: u32 },
     Exit { node: usize, life: u32 },
+    Shard { node: usize, life: u32, shard: usize },
     Restart(usize),
     Go(usize),
 }
@@ -56,6 +61,7 @@ struct Node {
     runs_since: u64,
     sessions: BTreeMap<usize, Member>,
     membership: Option<members::Driven>,
+    shards: Vec<processes::Shard>,
     /// How long a message that has arrived lies before it is consumed.
     consume_max_ns: u64,
 }
@@ -69,6 +75,7 @@ struct Member {
     writing: BTreeMap<ConnectionId, bool>,
     /// Since when the open association has no live connection.
     lost_at: Option<u64>,
+    talk: processes::Talk,
 }
 
 /// A letter that arrived, and when.
@@ -90,6 +97,8 @@ pub struct Cluster {
     pub checker: Checker,
     /// What is promised of membership.
     pub roster: Roster,
+    /// What is promised of processes.
+    pub ledger: Ledger,
     /// The network.
     pub network: Network,
     /// What arrived last, if someone collects it.
@@ -105,6 +114,7 @@ pub struct Cluster {
     /// Associations that are to be ended by the time that a membership has said all.
     ending: BTreeSet<(Side, Association)>,
     hostile: Option<hostile::Hostile>,
+    society: Option<processes::Society>,
 }
 
 impl Cluster {
@@ -118,6 +128,7 @@ impl Cluster {
             runs_since: 0,
             sessions: BTreeMap::new(),
             membership: None,
+            shards: Vec::new(),
             consume_max_ns: 0,
         };
         Self {
@@ -125,6 +136,7 @@ impl Cluster {
             rng,
             checker: Checker::default(),
             roster: Roster::default(),
+            ledger: Ledger::default(),
             network: Network::new(quality),
             arrivals: None,
             config,
@@ -136,6 +148,7 @@ impl Cluster {
             gossip: None,
             ending: BTreeSet::new(),
             hostile: None,
+            society: None,
         }
     }
 
@@ -198,7 +211,10 @@ impl Cluster {
                 | NetworkEvent::Closed(end),
             ) => self.network.owner(*end).map(|(node, _)| node),
             Event::DialFailed { side, .. } | Event::Consumed { side, .. } | Event::Wake(side) => Some(side.node),
-            Event::WakeMembership { node, .. } | Event::Join { node, .. } | Event::Exit { node, .. } => Some(*node),
+            Event::WakeMembership { node, .. }
+            | Event::Join { node, .. }
+            | Event::Exit { node, .. }
+            | Event::Shard { node, .. } => Some(*node),
             Event::Restart(_) | Event::Go(_) => None,
         };
         if let Some(node) = node
@@ -225,10 +241,12 @@ impl Cluster {
             Event::WakeMembership { node, life } => self.wake_membership(node, life),
             Event::Join { node, life } => self.join(node, life),
             Event::Exit { node, life } => self.exit(node, life),
+            Event::Shard { node, life, shard } => self.run_shard(node, life, shard),
             Event::Restart(node) if self.nodes[node].alive => Ok(()),
             Event::Restart(node) => {
                 self.nodes[node].alive = true;
                 self.nodes[node].runs_since = self.now;
+                self.begin_shards(node);
                 self.begin_membership(node)
             }
             Event::Go(node) => self.go(node),
@@ -280,6 +298,7 @@ impl Cluster {
             wake: None,
             writing: BTreeMap::new(),
             lost_at: None,
+            talk: processes::Talk::default(),
         })
     }
 
@@ -326,6 +345,7 @@ impl Cluster {
                 if !self.is_hostile(side.node) {
                     self.checker.up(side, association, incarnation.0)?;
                 }
+                self.talk_up(side, incarnation);
                 let peer = Self::id(side.peer);
                 self.with_membership(side.node, |membership, now| membership.association_up(now, peer, incarnation))?;
             }
@@ -342,8 +362,14 @@ impl Cluster {
             }
             SessionEffect::Refused { .. } => {}
             _ if self.is_hostile(side.node) => {}
-            SessionEffect::Full => self.checker.pressure(side, true)?,
-            SessionEffect::Drained => self.checker.pressure(side, false)?,
+            SessionEffect::Full => {
+                self.checker.pressure(side, true)?;
+                self.talk_pressure(side, true);
+            }
+            SessionEffect::Drained => {
+                self.checker.pressure(side, false)?;
+                self.talk_pressure(side, false);
+            }
         }
         Ok(())
     }
@@ -358,6 +384,7 @@ impl Cluster {
                 Ok(())
             }
             Some((&tag::MEMBERSHIP, packet)) => self.packet(side, packet),
+            Some((&tag::NODE, message)) if self.society.is_some() => self.talk_delivered(side, message),
             _ if self.is_between_honest(side) => Err(format!("{side:?}: a message arrived that nobody sent")),
             _ => Ok(()),
         }
@@ -370,6 +397,7 @@ impl Cluster {
         reason: &EndReason,
         mut unconfirmed: Vec<Unconfirmed>,
     ) -> Result<(), String> {
+        self.talk_ended(side, &unconfirmed)?;
         let lost_at = self.member(side).lost_at.take();
         if *reason == EndReason::GraceOver {
             let early = lost_at.is_none_or(|at| self.now < at + self.config.grace_ns);
@@ -468,6 +496,8 @@ impl Cluster {
         it.life += 1;
         it.sessions.clear();
         it.membership = None;
+        let ended = it.life - 1;
+        self.crash_shards(node, ended);
         self.network.crash(self.now, node, &mut self.rng);
         self.roster.ended(node, self.now);
         if let Some(down_ns) = down_ns {

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod cluster;
+pub mod guest;
 pub mod network;
 pub mod rng;
 pub mod scenario;

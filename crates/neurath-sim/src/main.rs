@@ -9,10 +9,11 @@ use std::thread;
 
 use neurath_sim::check::Counts;
 use neurath_sim::check::members::MemberCounts;
+use neurath_sim::check::processes::ProcessCounts;
 use neurath_sim::shrink::shrink;
 use neurath_sim::{Failure, Report, Run, Scenario, simulate};
 
-const USAGE: &str = "[--scenario session|fairness|membership|hostile|all] [--seeds N] [--seed FIRST] \
+const USAGE: &str = "[--scenario session|fairness|membership|hostile|processes|all] [--seeds N] [--seed FIRST] \
     [--faults N,N…|none] [--until MS]";
 /// No run has more faults.
 const FAULTS_MAX: u64 = 1 << 14;
@@ -130,7 +131,7 @@ fn run_all(scenario: Scenario, arguments: &Arguments) -> bool {
 }
 
 fn print(scenario: Scenario, report: &Report) {
-    let Report { counts, members, faults, small_max_ns } = *report;
+    let Report { counts, members, processes, faults, small_max_ns } = *report;
     let Counts {
         sent,
         delivered,
@@ -144,9 +145,13 @@ fn print(scenario: Scenario, report: &Report) {
         full,
         violations,
     } = counts;
-    println!(
-        "  {sent} messages sent, {delivered} delivered; {unconfirmed} unconfirmed, of which {unconfirmed_delivered} had arrived"
-    );
+    if scenario == Scenario::Processes {
+        print_processes(&processes);
+    } else {
+        println!(
+            "  {sent} messages sent, {delivered} delivered; {unconfirmed} unconfirmed, of which {unconfirmed_delivered} had arrived"
+        );
+    }
     println!(
         "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations"
     );
@@ -160,4 +165,36 @@ fn print(scenario: Scenario, report: &Report) {
             "  members: {up} up, {changed} changed, {suspected} suspected, {refuted} refuted; down: {unreachable} unreachable ({falsely} of them lived), {left} left, {restarted} restarted; {rejoined} rejoined"
         );
     }
+}
+
+fn print_processes(processes: &ProcessCounts) {
+    let ProcessCounts {
+        born,
+        ended,
+        crashed,
+        sent,
+        taken,
+        given_back,
+        refused,
+        down,
+        down_disconnected,
+        down_nobody,
+        exit,
+        exit_disconnected,
+        exit_nobody,
+        node_down,
+        answered,
+        failed,
+        held,
+        killed,
+    } = processes;
+    println!("  {born} processes started, {ended} ended ({killed} were told to), {crashed} crashed with their nodes");
+    println!(
+        "  {sent} messages sent, {taken} taken, {given_back} given back, {refused} refused to break a cycle; {held} times a sender was held"
+    );
+    println!(
+        "  monitors: {down} fired for an end, {down_disconnected} disconnected, {down_nobody} for nobody, {node_down} of nodes"
+    );
+    println!("  links: {exit} fired for an end, {exit_disconnected} disconnected, {exit_nobody} for nobody");
+    println!("  calls and questions: {answered} answered, {failed} failed");
 }

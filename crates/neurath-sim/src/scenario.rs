@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::check::Counts;
 use crate::check::members::MemberCounts;
+use crate::check::processes::ProcessCounts;
 use crate::cluster::Cluster;
 use crate::network::MS;
 use crate::rng::Rng;
@@ -14,6 +15,7 @@ use crate::rng::Rng;
 mod fairness;
 mod hostile;
 mod membership;
+mod processes;
 mod session;
 
 /// What can be simulated.
@@ -27,11 +29,13 @@ pub enum Scenario {
     Membership,
     /// A node that breaks the protocol in every way: only what others have with it suffers.
     Hostile,
+    /// Processes of real kernels that do everything to each other while the network breaks and nodes crash.
+    Processes,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Session, Self::Fairness, Self::Membership, Self::Hostile];
+    pub const ALL: [Self; 5] = [Self::Session, Self::Fairness, Self::Membership, Self::Hostile, Self::Processes];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -40,6 +44,7 @@ impl Scenario {
             Self::Fairness => "fairness",
             Self::Membership => "membership",
             Self::Hostile => "hostile",
+            Self::Processes => "processes",
         }
     }
 }
@@ -99,6 +104,8 @@ pub struct Report {
     pub counts: Counts,
     /// What nodes saw of each other.
     pub members: MemberCounts,
+    /// What happened to processes.
+    pub processes: ProcessCounts,
     /// Faults that were made, or could have been if the run were whole.
     pub faults: u64,
     /// The longest time that a small message took in [`Scenario::Fairness`].
@@ -108,9 +115,10 @@ pub struct Report {
 impl Report {
     /// Adds that of another run.
     pub fn add(&mut self, other: &Self) {
-        let Self { counts, members, faults, small_max_ns } = other;
+        let Self { counts, members, processes, faults, small_max_ns } = other;
         self.counts.add(counts);
         self.members.add(members);
+        self.processes.add(processes);
         self.faults += faults;
         self.small_max_ns = self.small_max_ns.max(*small_max_ns);
     }
@@ -143,6 +151,7 @@ pub fn simulate(run: &Run) -> Result<Report, Failure> {
         Scenario::Fairness => fairness::run(&mut rng),
         Scenario::Membership => membership::run(run, &mut rng),
         Scenario::Hostile => hostile::run(run, &mut rng),
+        Scenario::Processes => processes::run(run, &mut rng),
     };
     result.map_err(|what| Failure { run: run.clone(), what })
 }

@@ -28,6 +28,7 @@ impl Kernel {
         for (registrar, name) in names {
             self.tell_registrar(registrar, Signal::NameGone { name, pid });
         }
+        self.forget_watcher_of_nodes(pid);
         for group in groups {
             self.registrar(Signal::Leave { group, pid, reference: Ref::NONE });
         }

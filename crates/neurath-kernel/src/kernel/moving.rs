@@ -18,6 +18,7 @@ impl Kernel {
         self.processes[slot.0 as usize] = None;
         self.free.push(slot.0);
         self.by_serial.remove(&pid.serial);
+        self.forget_watcher_of_nodes(pid);
         let home = (pid.serial.0 % u64::from(self.place.shards)) as u32;
         if home == self.place.shard {
             self.moved.insert(pid.serial, to);

@@ -43,8 +43,15 @@ impl Kernel {
                     NameAnswer::TooMany
                 } else {
                     self.names.insert(name.clone(), pid);
-                    self.route(Signal::Named { to: pid, name, registrar, from, reference });
-                    return;
+                    // A process of this node answers itself, when it has heard of its name. Another node may go before
+                    // it does, and whoever asked may be connected with this one only.
+                    let is_here = pid.node == registrar;
+                    let asked = if is_here { reference } else { Ref::NONE };
+                    self.route(Signal::Named { to: pid, name, registrar, from, reference: asked });
+                    if is_here {
+                        return;
+                    }
+                    NameAnswer::Done
                 }
             }
             (NameRequest::Register(_) | NameRequest::Whereis, Some(owner)) => NameAnswer::Owner(owner),
@@ -59,7 +66,9 @@ impl Kernel {
     }
 
     pub(super) fn answer_name(&mut self, to: Pid, reference: Ref, answer: NameAnswer) {
-        self.answer(to, reference, &Answer::Name { answer });
+        if reference.is_some() {
+            self.answer(to, reference, &Answer::Name { answer });
+        }
     }
 
     /// Answers a question that was asked of this node.

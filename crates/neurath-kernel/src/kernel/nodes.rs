@@ -273,16 +273,18 @@ impl Kernel {
     ) {
         let Some(process) = self.at(slot) else { return };
         let to = process.pid;
+        if !process.port.as_ref().is_some_and(|port| port.awaits(reference)) {
+            // It was told that nothing came of it, or has given up: it would not know this child.
+            return self.nobody(Signal::Spawned { to, from: child, reference, link, monitor, result });
+        }
         let answer = match result {
             Ok(()) => {
-                if link {
-                    process.links.insert(child);
-                }
+                let linked = link && process.links.insert(child);
                 if monitor.is_some() {
                     process.watching.insert(monitor, child);
                     self.trace(to, || Happened::Monitored { whom: child });
                 }
-                if link {
+                if linked {
                     self.trace(to, || Happened::Linked { to: child });
                 }
                 Answer::Spawned { pid: child, monitor }
@@ -337,14 +339,19 @@ impl Kernel {
         }
     }
 
+    /// A process has ended: it is told of no node any more.
+    pub(super) fn forget_watcher_of_nodes(&mut self, pid: Pid) {
+        self.node_watchers.remove(&pid);
+        for peer in self.nodes.values_mut().filter(|peer| !peer.monitors.is_empty()) {
+            peer.monitors.retain(|(watcher, _)| *watcher != pid);
+        }
+    }
+
     fn tell_node_watchers(&mut self, node: NodeId, schema: SchemaId, notice: &impl Data) {
         let watchers: Vec<Pid> = self.node_watchers.iter().copied().collect();
         for watcher in watchers {
-            match self.slot_of(watcher) {
-                Some(slot) => self.notify(slot, node_itself(node), schema, notice),
-                None => {
-                    self.node_watchers.remove(&watcher);
-                }
+            if let Some(slot) = self.slot_of(watcher) {
+                self.notify(slot, node_itself(node), schema, notice);
             }
         }
     }
@@ -357,4 +364,57 @@ struct SpawnWish {
     link: bool,
     monitor: Ref,
     reference: Ref,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Body, CodeId, ProgramEntry};
+    use crate::types::Fit;
+
+    struct Alike;
+
+    impl Types for Alike {
+        fn fit(&self, _: SchemaId, _: SchemaId) -> Fit {
+            Fit::Same
+        }
+
+        fn mismatch(&self, _: &[SchemaId], _: SchemaId) -> CallError {
+            CallError::NotSent(String::new())
+        }
+
+        fn name(&self, _: SchemaId) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn of_a_process_that_has_ended_no_watching_of_nodes_is_left() {
+        let place = Place { node: NodeId(1), incarnation: Incarnation(1), shard: 0, shards: 1 };
+        let [down, exit, answer, node_up, node_down, not_delivered] = [0, 1, 2, 3, 4, 5].map(SchemaId);
+        let known = WellKnown { down, exit, answer, node_up, node_down, not_delivered };
+        let mut kernel = Kernel::new(place, KernelConfig::default(), Arc::new(Alike), known);
+        let entries = Vec::from([ProgramEntry { name: "watcher".into(), accepts: None, is_server: false }]);
+        let (name, body) = ("test@1".into(), Body(Arc::new(())));
+        let program = Arc::new(Program { code: CodeId(1), name, artifact: [1; 32], entries, body });
+        for other in [NodeId(2), NodeId(3)] {
+            kernel.node_up(other, Incarnation(1), "other");
+        }
+        for _ in 0..2 {
+            kernel.spawn(&program, 0, Vec::new(), None, None).unwrap();
+            let Turn { slot, mut port, .. } = kernel.next_turn().unwrap();
+            port.ask(Question::WatchNodes { on: true });
+            port.ask(Question::MonitorNode { node: NodeId(2) });
+            port.ask(Question::MonitorNode { node: NodeId(3) });
+            kernel.finish(slot, port, Outcome::Pending);
+        }
+        let watching = |kernel: &Kernel| {
+            let monitors: usize = kernel.nodes.values().map(|peer| peer.monitors.len()).sum();
+            (kernel.node_watchers.len(), monitors)
+        };
+        assert_eq!(watching(&kernel), (2, 4));
+        let first = kernel.list()[0].pid;
+        kernel.signal(Signal::Kill { to: first, by: None });
+        assert_eq!(watching(&kernel), (1, 2), "the other one goes on watching");
+    }
 }

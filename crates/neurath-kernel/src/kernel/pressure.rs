@@ -69,8 +69,9 @@ impl Kernel {
         if process.port.as_ref().is_some_and(|port| port.is_full()) {
             if process.waiters.insert(from) {
                 self.trace(to, || Happened::Full { sender: from });
-                self.route(Signal::Full { to: from, target: to });
             }
+            // Each question is answered: a sender that is held by its debts alone looks for no cycle.
+            self.route(Signal::Full { to: from, target: to });
         } else {
             self.route(Signal::Drained { to: from, target: to });
         }
@@ -140,7 +141,7 @@ impl Kernel {
         let Some(process) = self.at(slot) else { return };
         let to = process.pid;
         let Some(port) = &mut process.port else { return };
-        process.waiters.remove(&from);
+        let told = process.waiters.remove(&from);
         let why = "given up: each process of a cycle waits for the next one's mailbox to drain";
         for message in port.withdraw(from) {
             let Message { seq: _, class, from, reference, schema, trace, payload, attachments } = message;
@@ -152,6 +153,10 @@ impl Kernel {
             }
             self.not_delivered(from, to, schema, why);
             self.refuse(&envelope, why);
+        }
+        if told {
+            // It may have been told `Full` after it had gone on, and nobody would tell it again.
+            self.route(Signal::Drained { to: from, target: to });
         }
     }
 }

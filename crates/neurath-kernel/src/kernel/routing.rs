@@ -199,9 +199,14 @@ impl Kernel {
                 self.answer_name(from, reference, NameAnswer::NoProcess);
             }
             // Its parent has ended meanwhile, and would have told it so.
-            Signal::Spawned { to, from, link: true, result: Ok(()), .. } => {
-                let reason = ExitReason::NoProcess;
-                self.route(Signal::Exit { to: from, from: to, reason, linked: true });
+            Signal::Spawned { to, from, link, monitor, result: Ok(()), .. } => {
+                if monitor.is_some() {
+                    self.route(Signal::Demonitor { to: from, from: to, reference: monitor });
+                }
+                if link {
+                    let reason = ExitReason::NoProcess;
+                    self.route(Signal::Exit { to: from, from: to, reason, linked: true });
+                }
             }
             _ => {}
         }

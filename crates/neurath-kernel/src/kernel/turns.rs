@@ -41,7 +41,9 @@ impl Kernel {
             } else if let Some(receive) = port.next_ready() {
                 Work::Poll(receive)
             } else {
+                // It was woken for a receive that is over by now; what it waits for still has its deadline.
                 process.port = Some(port);
+                self.settle(slot);
                 continue;
             };
             process.counts.polls += 1;
@@ -103,7 +105,7 @@ impl Kernel {
                 ended = Some(reason);
             }
             Outcome::Failed(reason) => {
-                port.take_outbox();
+                port.drop_outbox();
                 ended = Some(process.killed.take().unwrap_or(reason));
             }
             Outcome::Upgraded { program, entry, exited } => {

@@ -68,6 +68,11 @@ impl Port {
         true
     }
 
+    /// Whether an answer is still awaited under this ref.
+    pub(crate) fn awaits(&self, reference: Ref) -> bool {
+        matches!(self.calls.get(&reference), Some(Call::Open { .. }))
+    }
+
     /// Whether a call to a process of that node, or from one, is open.
     pub(crate) fn has_calls_with(&self, node: NodeId) -> bool {
         self.calls.values().any(|call| matches!(call, Call::Open { callee } if callee.node == node))
@@ -160,6 +165,17 @@ impl Port {
     pub(crate) fn take_outbox(&mut self) -> Vec<Action> {
         self.outbox_bytes = 0;
         core::mem::take(&mut self.outbox)
+    }
+
+    /// Drops what was asked for in a poll that failed: whom it answered waits for an answer still.
+    pub(crate) fn drop_outbox(&mut self) {
+        for action in self.take_outbox() {
+            if let Action::Send(Envelope { class: Class::Reply, to, reference, .. }) | Action::Fail(to, reference, _) =
+                action
+            {
+                self.open_calls.insert((to, reference), ());
+            }
+        }
     }
 
     /// Gives an emptied outbox back, so that its room is used again.

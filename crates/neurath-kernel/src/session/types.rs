@@ -245,7 +245,7 @@ pub enum EndCause {
     PeerRestarted,
     /// The peer has said what it may not.
     PeerMisbehaved,
-    /// So much waits for the peer that what was begun cannot be said whole.
+    /// More waits for the peer than can be kept, and it cannot be left out.
     Overfull,
     /// This node leaves.
     Leaving,
@@ -351,7 +351,7 @@ impl fmt::Display for EndReason {
                 EndCause::PeerDown => "the node did not answer, and is held to be down",
                 EndCause::PeerRestarted => "the node has begun another life",
                 EndCause::PeerMisbehaved => "the node broke the protocol",
-                EndCause::Overfull => "too much waited for the node to say what was begun whole",
+                EndCause::Overfull => "more waited for the node than can be kept",
                 EndCause::Leaving => "this node leaves",
             }),
         }

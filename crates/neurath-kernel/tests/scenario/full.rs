@@ -1,11 +1,12 @@
 //! Full mailboxes (G10): a send never blocks, the sender waits, nothing else is held up, cycles are found.
 
-use neurath_kernel::{Hold, PortLimits, Standing};
-use neurath_proto::NodeId;
+use neurath_kernel::{Hold, PortLimits, Signal, Standing};
 use neurath_proto::abi::SendStatus;
 use neurath_proto::cluster::Question;
+use neurath_proto::envelope::{Class, Envelope, Epoch, TraceId};
+use neurath_proto::{Incarnation, NodeId, Pid, Ref, Serial};
 
-use crate::world::{NUMBER, Poll, Verdict, World};
+use crate::world::{NUMBER, Poll, Verdict, World, payload};
 
 fn small() -> PortLimits {
     PortLimits { mailbox_messages: 10, ..PortLimits::default() }
@@ -59,6 +60,35 @@ fn a_sender_to_a_full_mailbox_is_not_polled_until_it_drains() {
             );
         }
     }
+}
+
+#[test]
+fn a_sender_that_gave_up_and_went_on_is_told_of_room_although_it_was_told_of_none_meanwhile() {
+    let mut world = World::with(1, 1, small());
+    let target = world.run_script(0, |_| Verdict::Wait);
+    let from = Pid::new(NodeId(8), Incarnation(1), Serial(5));
+    let message = |number| {
+        Signal::Message(Envelope {
+            class: Class::Message,
+            from,
+            to: target,
+            epoch: Epoch(1),
+            reference: Ref::NONE,
+            schema: NUMBER,
+            trace: TraceId(0),
+            payload: payload(number),
+            attachments: None,
+        })
+    };
+    // It breaks a cycle twice, and what it sends between is told to be too much.
+    (0..11).for_each(|number| world.signal(target, message(number)));
+    world.signal(target, Signal::Withdraw { to: target, from });
+    (11..14).for_each(|number| world.signal(target, message(number)));
+    world.signal(target, Signal::Withdraw { to: target, from });
+    let told: Vec<Signal> = world.abroad.iter().map(|(_, signal)| signal.clone()).collect();
+    let (full, drained) = (Signal::Full { to: from, target }, Signal::Drained { to: from, target });
+    let pressure = |signal: &&Signal| matches!(signal, Signal::Full { .. } | Signal::Drained { .. });
+    assert_eq!(told.iter().filter(pressure).collect::<Vec<_>>(), [&full, &drained, &full, &drained]);
 }
 
 #[test]

@@ -204,6 +204,28 @@ fn a_call_fails_when_the_callee_ends_before_it_answers_also_after_taking_the_req
 }
 
 #[test]
+fn a_call_fails_when_the_callee_fails_in_the_very_poll_that_answers_it() {
+    let mut world = World::new(1, 1);
+    let callee = world.run_script(0, |poll| match poll.recv(1, &[NUMBER]) {
+        Some(call) => {
+            poll.reply(&call, 7);
+            Verdict::Trap
+        }
+        None => Verdict::Wait,
+    });
+    let failed = Rc::new(RefCell::new(false));
+    let noted = failed.clone();
+    let mut call = None;
+    world.run_script(0, move |poll| {
+        let reference = *call.get_or_insert_with(|| poll.call(callee, 1));
+        *noted.borrow_mut() = poll.answer(1, reference, &[NUMBER], u64::MAX) == Found::Failed;
+        Verdict::Wait
+    });
+    world.settle();
+    assert!(*failed.borrow(), "the answer was dropped with the rest of the poll");
+}
+
+#[test]
 fn a_call_is_answered_once_and_what_comes_late_is_counted() {
     let mut world = World::new(2, 2);
     let server = world.run_script(0, |poll| {

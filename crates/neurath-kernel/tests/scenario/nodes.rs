@@ -85,13 +85,18 @@ impl Cluster {
 
     /// Runs everything until nothing is left to do.
     fn settle(&mut self) {
+        self.settle_without(usize::MAX);
+    }
+
+    /// The same, and what is for one node is on its way for ever.
+    fn settle_without(&mut self, unheard: usize) {
         loop {
             let mut moved = false;
             for node in 0..self.nodes.len() {
                 self.nodes[node].settle();
                 moved |= self.post(node);
             }
-            for ((from, to), way) in &mut self.ways {
+            for ((from, to), way) in self.ways.iter_mut().filter(|((_, to), _)| *to != unheard) {
                 let mut lane = std::mem::take(way);
                 moved |= !lane.is_empty();
                 while let Some(bytes) = lane.pop_front() {
@@ -357,6 +362,81 @@ fn names_are_given_found_and_freed_across_nodes() {
         }
         cluster.settle();
         assert_eq!(cluster.nodes[1].kernel(0).whereis("clock"), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_names_a_process_of_another_node_is_answered_also_if_that_node_goes() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(3, seed);
+        let owner = cluster.nodes[2].run_script(0, |_| Verdict::Wait);
+        let register = move |node| {
+            move |poll: &mut Poll<'_>| {
+                Some(poll.port.ask(Question::Register { node: id(node), name: format!("n{node}"), pid: owner }))
+            }
+        };
+        // By way of its own registrar, and of a third node's; what these say to the owner is lost.
+        let asked: Vec<_> = (0..2).map(|node| noter(&mut cluster.nodes[0], 0, register(node)).1).collect();
+        cluster.settle_without(2);
+        for node in 0..2 {
+            cluster.part(node, 2);
+        }
+        cluster.settle();
+        for (node, answers) in asked.iter().enumerate() {
+            let done = format!("{:?}", Answer::Name { answer: NameAnswer::Done });
+            assert_eq!(*answers.borrow(), [done], "seed {seed}");
+            assert_eq!(cluster.nodes[node].kernel(0).whereis(&format!("n{node}")), None, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_child_that_was_to_be_watched_by_one_that_has_ended_is_watched_by_nobody() {
+    let mut cluster = Cluster::new(2, 3);
+    let entry = cluster.nodes[1].entry(|| Box::new(|_| Verdict::Wait));
+    cluster.nodes[0].run_script(0, move |poll| {
+        let entry = format!("entry{entry}");
+        poll.port.ask(Question::Spawn { node: id(1), entry, arguments: vec![], link: false, monitor: true });
+        Verdict::Exit(ExitReason::Normal)
+    });
+    cluster.settle();
+    let child = cluster.nodes[1].kernel(0).list().remove(0);
+    assert_eq!(child.watchers, []);
+}
+
+#[test]
+fn whoever_waits_because_of_what_cannot_be_sent_is_told() {
+    let mut cluster = Cluster::new(2, 5);
+    let target = cluster.nodes[1].run_script(0, |_| Verdict::Wait);
+    cluster.part(0, 1);
+    let (_, ties) = noter(&mut cluster.nodes[0], 1, move |poll| {
+        request(poll, Action::TrapExit(true));
+        request(poll, Action::Link(target));
+        poll.port.monitor(target);
+        None
+    });
+    let call = noter(&mut cluster.nodes[0], 0, move |poll| Some(poll.call(target, 1))).1;
+    let name = || "clock".to_owned();
+    let questions = [
+        Question::Whereis { node: id(1), name: name() },
+        Question::Ping { node: id(1) },
+        Question::Spawn { node: id(1), entry: name(), arguments: vec![], link: true, monitor: true },
+    ];
+    let asked =
+        questions.map(|question| noter(&mut cluster.nodes[0], 1, move |poll| Some(poll.port.ask(question.clone()))).1);
+    cluster.settle();
+    let unsent = std::mem::take(&mut cluster.unsent);
+    assert!(unsent.iter().all(|signal| signal.may_fail() || matches!(signal, Signal::Probe { .. })), "{unsent:?}");
+    for signal in unsent {
+        cluster.nodes[0].kernel(0).unsent(signal, "there is no room");
+        cluster.nodes[0].effects(0);
+    }
+    cluster.settle();
+    let mut words = ties.borrow().clone();
+    words.sort();
+    assert_eq!(words, ["down its node is disconnected", "exit its node is disconnected"]);
+    for (number, answers) in [call].into_iter().chain(asked).enumerate() {
+        assert_eq!(*answers.borrow(), ["failed"], "number {number}");
     }
 }
 

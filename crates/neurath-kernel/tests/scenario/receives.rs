@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use neurath_kernel::Found;
-use neurath_proto::abi::take_flags;
+use neurath_proto::abi::{ReceiveId, take_flags};
 
 use crate::world::{ALIEN, NEW, NUMBER, OLD, Verdict, World, number};
 
@@ -243,4 +243,42 @@ fn a_sender_that_accepts_such_notices_is_told_what_was_not_delivered_also_across
         world.settle();
         assert_eq!(world.info(pid).unwrap().mailbox, 1, "{shards} shards");
     }
+}
+
+#[test]
+fn a_sleep_ends_even_if_a_receive_that_is_over_was_to_be_woken_before() {
+    let mut world = World::new(1, 1);
+    let callee = world.run_script(0, |poll| {
+        if let Some(call) = poll.recv(1, &[NUMBER]) {
+            poll.reply(&call, 1);
+            poll.send(call.from, 2).unwrap();
+        }
+        Verdict::Wait
+    });
+    let slept = Rc::new(RefCell::new(false));
+    let ended = slept.clone();
+    let mut call = None;
+    world.run_script(0, move |poll| {
+        match call {
+            None => {
+                let reference = poll.call(callee, 1);
+                call = Some(reference);
+                poll.answer(1, reference, &[NUMBER], u64::MAX);
+                poll.recv(2, &[NUMBER]);
+            }
+            Some(reference) if poll.woken == Some(ReceiveId(1)) => {
+                // Both receives were woken, and this poll takes what both waited for.
+                assert!(matches!(poll.answer(1, reference, &[NUMBER], u64::MAX), Found::Answer(_)));
+                poll.port.take_answer(reference);
+                assert_eq!(poll.recv(2, &[NUMBER]).map(|message| number(&message)), Some(2));
+                poll.look(3, &[], 0, 1_000, 0);
+            }
+            Some(_) => *ended.borrow_mut() = poll.look(3, &[], 0, 0, 0) == Found::TimedOut,
+        }
+        Verdict::Wait
+    });
+    world.settle();
+    assert!(!*slept.borrow());
+    world.pass(1_000);
+    assert!(*slept.borrow());
 }

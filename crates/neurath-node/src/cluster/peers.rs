@@ -203,10 +203,12 @@ impl Peers {
             return self.news.push_back(News::Unsent(signal, why));
         }
         mark(&mut self.dirty, node, peer);
+        let may_fail = signal.may_fail();
         if let Some(schema) = schema_of(&signal)
             && let Err(error) = peer.declare(now, &self.types, schema)
         {
-            return self.news.push_back(News::Unsent(signal, why_not(&error)));
+            self.news.push_back(News::Unsent(signal, why_not(&error)));
+            return self.refused(now, node, may_fail);
         }
         let from = signal.sender().unwrap_or(node_itself(self.cluster.node));
         self.head.clear();
@@ -219,6 +221,17 @@ impl Peers {
             if let Some(signal) = decode_own(&bytes, &self.types) {
                 self.news.push_back(News::Unsent(signal, why));
             }
+            self.refused(now, node, may_fail);
+        }
+    }
+
+    /// Something has found no room. If nobody can be told of it, the association ends, so that nobody waits for it.
+    fn refused(&mut self, now: u64, node: NodeId, may_fail: bool) {
+        if may_fail {
+            self.pump_now(now, node);
+        } else {
+            tracing::warn!(%node, "the association with a node is ended: more waits for it than can be kept");
+            self.end(now, node, EndCause::Overfull);
         }
     }
 
@@ -261,14 +274,14 @@ impl Peers {
         peer.links.insert(id, link);
         peer.session.connected(now, id, if dialed { Origin::Dialed } else { Origin::Accepted });
         self.tokens.insert(token, (node, id));
-        self.touch(node);
+        self.pump_now(now, node);
     }
 
     /// A node was not reached.
     pub(crate) fn dial_failed(&mut self, now: u64, node: NodeId, dial: DialId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.session.dial_failed(now, dial);
-            self.touch(node);
+            self.pump_now(now, node);
         }
     }
 
@@ -276,7 +289,7 @@ impl Peers {
     pub(crate) fn end(&mut self, now: u64, node: NodeId, cause: EndCause) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.session.end(now, cause);
-            self.touch(node);
+            self.pump_now(now, node);
         }
     }
 
@@ -341,6 +354,12 @@ impl Peers {
         if due || self.next_deadline.is_none() {
             self.next_deadline = self.peers.values().filter_map(|peer| peer.session.next_deadline()).min();
         }
+    }
+
+    /// What may end an association is followed by this at once: what is sent next has to know of it.
+    fn pump_now(&mut self, now: u64, node: NodeId) {
+        self.wait(Some(Duration::ZERO));
+        self.pump_one(now, node);
     }
 
     fn pump_one(&mut self, now: u64, node: NodeId) {

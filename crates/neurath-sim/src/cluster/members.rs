@@ -173,7 +173,7 @@ impl Cluster {
     }
 
     /// The number of a node; `None` for one that was made up.
-    fn number(&self, id: NodeId) -> Option<usize> {
+    pub(super) fn number(&self, id: NodeId) -> Option<usize> {
         (0..self.nodes.len()).find(|node| Self::id(*node) == id)
     }
 

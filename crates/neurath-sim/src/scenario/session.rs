@@ -126,7 +126,7 @@ pub(super) fn any_side(cluster: &Cluster, rng: &mut Rng) -> Option<Side> {
     cluster.side(node, peer)
 }
 
-fn fault(cluster: &mut Cluster, config: &SessionConfig, rng: &mut Rng) -> Result<(), String> {
+pub(super) fn fault(cluster: &mut Cluster, config: &SessionConfig, rng: &mut Rng) -> Result<(), String> {
     let node = rng.index(cluster.nodes());
     let peer = (node + 1 + rng.index(cluster.nodes() - 1)) % cluster.nodes();
     let now = cluster.now;

@@ -1,0 +1,502 @@
+//! What a node's driver does for processes: shards with their kernels, and what their signals become between nodes.
+//!
+//! It does what `neurath_node::shard` and `cluster::peers` do, without threads and sockets. Invariants: what one shard tells
+//! another arrives in order; what a session says is told to all shards in the order in which it was learned; a schema is
+//! declared before the first message of its type, in every association; what a shard said before it learned that an
+//! association had ended does not get into the next one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use neurath_kernel::session::wire::{self, WireTypes};
+use neurath_kernel::session::{EndCause, Unconfirmed};
+use neurath_kernel::trace::{Kind, TraceEvent, TraceFilter, WatchId};
+use neurath_kernel::{
+    Body, CodeId, Effect, Kernel, KernelConfig, NodeMessage, Outcome, Place, Program, ProgramEntry, Signal, Slot,
+    SpawnRequest, Turn, Work, node_itself,
+};
+use neurath_proto::envelope::{Envelope, SchemaId};
+use neurath_proto::id::{Incarnation, NodeId};
+use neurath_proto::{Pid, SchemaHash};
+
+use super::{Cluster, Event, tag};
+use crate::check::Side;
+use crate::check::processes::{Deed, Epochs, Ledger};
+use crate::guest::{Alike, Guest, KNOWN, READS, Scene, Verdict};
+use crate::network::MS;
+use crate::rng::Rng;
+
+/// Turns of a shard before it looks at its inbox again.
+const TURNS: u32 = 32;
+/// What a kernel's trace tells the ledger.
+const TRACED: [Kind; 7] =
+    [Kind::Spawned, Kind::Received, Kind::Refused, Kind::Linked, Kind::Unlinked, Kind::Died, Kind::Blocked];
+
+/// How processes live in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Society {
+    /// Limits of a shard and its processes.
+    pub config: KernelConfig,
+    /// Shards of each node.
+    pub shards: u32,
+    /// Processes that may live at once.
+    pub living_max: usize,
+    /// How long what one shard tells another lies there at most.
+    pub lag_max_ns: u64,
+    /// Until then processes begin things.
+    pub until: u64,
+    /// The dice of processes.
+    pub seed: u64,
+}
+
+/// One shard.
+pub(super) struct Shard {
+    kernel: Kernel,
+    guests: BTreeMap<Slot, Guest>,
+    /// What others say, with when it gets here.
+    inbox: VecDeque<(u64, Input)>,
+    /// What its own sessions say.
+    news: VecDeque<Input>,
+    /// How many associations with each node it has seen end.
+    epochs: Epochs,
+    traces: Arc<Mutex<Vec<TraceEvent>>>,
+    wake: Option<u64>,
+}
+
+/// What a shard is told by others, or by its own sessions.
+enum Input {
+    Signal(Signal),
+    Abroad { peer: usize, epoch: u64, signal: Signal },
+    Unsent(Signal, String),
+    News(News),
+    Spawn(SpawnRequest),
+}
+
+/// What all shards are told of a node.
+#[derive(Clone)]
+enum News {
+    Up(NodeId, Incarnation),
+    Down(NodeId, u64),
+    Full(NodeId),
+    Drained(NodeId),
+}
+
+/// What the driver keeps beside a session.
+#[derive(Default)]
+pub(super) struct Talk {
+    epoch: u64,
+    declared: BTreeSet<SchemaId>,
+    known: BTreeSet<SchemaId>,
+}
+
+/// The schemas that a peer has declared; a schema's number is the first byte of its hash.
+struct Known<'a>(&'a BTreeSet<SchemaId>);
+
+impl WireTypes for Known<'_> {
+    fn hash(&self, schema: SchemaId) -> SchemaHash {
+        SchemaHash([schema.0 as u8; 16])
+    }
+
+    fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
+        let id = SchemaId(u32::from(hash.0[0]));
+        self.0.contains(&id).then_some(id)
+    }
+}
+
+impl Cluster {
+    /// All nodes have processes from now on.
+    pub fn populate(&mut self, society: Society) {
+        self.ledger = Ledger::new(society.config.port);
+        self.society = Some(society);
+        for node in 0..self.nodes.len() {
+            self.begin_shards(node);
+        }
+    }
+
+    pub(super) fn begin_shards(&mut self, node: usize) {
+        let Some(Society { config, shards, .. }) = self.society else { return };
+        let (id, incarnation) = (Self::id(node), Incarnation(self.nodes[node].life));
+        let new = |shard| {
+            let place = Place { node: id, incarnation, shard, shards };
+            let mut kernel = Kernel::new(place, config, Arc::new(Alike), KNOWN);
+            let traces = Arc::new(Mutex::new(Vec::new()));
+            let into = traces.clone();
+            let tracer = Box::new(move |_, event: &TraceEvent| lock(&into).push(event.clone()));
+            kernel.add_tracer(WatchId(1), TraceFilter::new(None, &TRACED, None), tracer);
+            let (guests, epochs) = (BTreeMap::new(), Epochs::new());
+            Shard { kernel, guests, inbox: VecDeque::new(), news: VecDeque::new(), epochs, traces, wake: None }
+        };
+        self.nodes[node].shards = (0..shards).map(new).collect();
+        for shard in 0..shards as usize {
+            self.wake_shard(node, shard, self.now);
+        }
+    }
+
+    fn wake_shard(&mut self, node: usize, shard: usize, at: u64) {
+        let life = self.nodes[node].life;
+        let wake = &mut self.nodes[node].shards[shard].wake;
+        if wake.is_none_or(|wake| at < wake) {
+            *wake = Some(at);
+            self.schedule(at, Event::Shard { node, life, shard });
+        }
+    }
+
+    fn tell(&mut self, node: usize, shard: usize, input: Input) {
+        let Some(society) = self.society else { return };
+        let inbox = &mut self.nodes[node].shards[shard].inbox;
+        let last = inbox.back().map_or(0, |(at, _)| *at);
+        let at = last.max(self.now + self.rng.within(0..=society.lag_max_ns));
+        inbox.push_back((at, input));
+        self.wake_shard(node, shard, at);
+    }
+
+    // ---- a shard's loop ----
+
+    pub(super) fn run_shard(&mut self, node: usize, life: u32, shard: usize) -> Result<(), String> {
+        let it = &mut self.nodes[node];
+        if !it.alive || it.life != life || it.shards[shard].wake.is_none_or(|wake| wake > self.now) {
+            return Ok(());
+        }
+        it.shards[shard].wake = None;
+        it.shards[shard].kernel.advance(self.now);
+        self.settle(node, shard)?;
+        self.replenish(node, shard)?;
+        while let Some(input) = self.next_input(node, shard) {
+            self.input(node, shard, input)?;
+            self.settle(node, shard)?;
+        }
+        for _ in 0..TURNS {
+            if !self.turn(node, shard)? {
+                break;
+            }
+        }
+        self.pump(node, shard)?;
+        let it = &self.nodes[node].shards[shard];
+        let (due, work, arrival) =
+            (it.kernel.next_deadline(), it.kernel.has_work(), it.inbox.front().map(|(at, _)| *at));
+        let again = work.then(|| self.now + self.rng.within(1..=MS));
+        if let Some(at) = [due, again, arrival].into_iter().flatten().min() {
+            self.wake_shard(node, shard, at);
+        }
+        Ok(())
+    }
+
+    /// What a shard is to deal with next: what its sessions say, then what has got here from others.
+    fn next_input(&mut self, node: usize, shard: usize) -> Option<Input> {
+        let it = &mut self.nodes[node].shards[shard];
+        let now = self.now;
+        it.news.pop_front().or_else(|| it.inbox.pop_front_if(|(at, _)| *at <= now).map(|(_, input)| input))
+    }
+
+    /// A shard has at least one process while the run is young.
+    fn replenish(&mut self, node: usize, shard: usize) -> Result<(), String> {
+        let young = self.society.is_some_and(|society| self.now < society.until);
+        let kernel = &mut self.nodes[node].shards[shard].kernel;
+        if young && kernel.is_empty() {
+            kernel.spawn(&program(), 0, Vec::new(), None, None)?;
+        }
+        self.settle(node, shard)
+    }
+
+    /// Gives one process its turn, if one has it.
+    fn turn(&mut self, node: usize, shard: usize) -> Result<bool, String> {
+        let Some(society) = self.society else { return Ok(false) };
+        let nodes: Vec<NodeId> = (0..self.nodes.len()).map(Self::id).collect();
+        let it = &mut self.nodes[node].shards[shard];
+        let Some(Turn { slot, pid, mut port, work }) = it.kernel.next_turn() else { return Ok(false) };
+        if let Work::Start { .. } = work {
+            let seed = society.seed ^ Rng::new(pid.node.0 ^ pid.serial.0 ^ u64::from(pid.incarnation.0) << 40).number();
+            it.guests.insert(slot, Guest::new(pid, Rng::new(seed)));
+        }
+        let guest = it.guests.get_mut(&slot).ok_or(format!("{pid} has a turn and was never started"))?;
+        let active = self.now < society.until;
+        let mut scene = Scene { ledger: &mut self.ledger, nodes: &nodes, active, living_max: society.living_max };
+        let (verdict, deeds) = guest.poll(&mut port, &mut scene)?;
+        let met = monitors_here(&deeds, &it.kernel, &self.ledger);
+        let outcome = match verdict {
+            Verdict::Trap(reason) => {
+                self.ledger.ends_itself(pid, reason.clone());
+                Outcome::Failed(reason)
+            }
+            Verdict::Exit(reason) => {
+                self.ledger.ends_itself(pid, reason.clone());
+                self.ledger.commit(pid, deeds, &it.epochs);
+                Outcome::Exited(reason)
+            }
+            Verdict::Wait => {
+                self.ledger.commit(pid, deeds, &it.epochs);
+                Outcome::Pending
+            }
+        };
+        it.kernel.finish(slot, port, outcome);
+        self.settle(node, shard)?;
+        for (reference, to, was_alive) in met {
+            // Who ended in this very turn may have done so before or after.
+            if !was_alive || self.ledger.is_alive(to) {
+                self.ledger.monitor_met(pid, reference, was_alive);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Deals with what a kernel says and wants.
+    fn settle(&mut self, node: usize, shard: usize) -> Result<(), String> {
+        self.follow(node, shard)?;
+        while let Some(effect) = self.nodes[node].shards[shard].kernel.poll_effect() {
+            match effect {
+                Effect::ToShard(to, signal) => self.tell(node, to as usize, Input::Signal(signal)),
+                Effect::ToNode(to, signal) => self.send_abroad(node, shard, to, signal)?,
+                Effect::Spawn(request) => {
+                    let to = self.rng.index(self.nodes[node].shards.len());
+                    self.tell(node, to, Input::Spawn(request));
+                }
+                Effect::Ended { slot, .. } => {
+                    self.nodes[node].shards[shard].guests.remove(&slot);
+                }
+                Effect::ToExternal(..) | Effect::Interrupt(_) | Effect::UpgradeDone { .. } => {
+                    return Err(format!("a kernel wants what nobody asked for: {effect:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the ledger what the kernel has traced.
+    fn follow(&mut self, node: usize, shard: usize) -> Result<(), String> {
+        let it = &self.nodes[node].shards[shard];
+        let events = std::mem::take(&mut *lock(&it.traces));
+        self.ledger.traced(&events, &it.epochs)
+    }
+
+    fn input(&mut self, node: usize, shard: usize, input: Input) -> Result<(), String> {
+        let it = &mut self.nodes[node].shards[shard];
+        match input {
+            Input::Signal(signal) => {
+                if let Signal::Monitor { to, from, reference } = &signal
+                    && is_home(&it.kernel, *to)
+                {
+                    self.ledger.monitor_met(*from, *reference, self.ledger.is_alive(*to));
+                }
+                it.kernel.signal(signal);
+            }
+            Input::Abroad { peer, epoch, signal } => self.send_signal(node, peer, epoch, signal)?,
+            Input::Unsent(signal, why) => it.kernel.unsent(signal, &why),
+            Input::News(news) => {
+                if self.owner(node, &news) == shard {
+                    let others = (0..self.nodes[node].shards.len()).filter(|other| *other != shard);
+                    for other in others.collect::<Vec<_>>() {
+                        self.tell(node, other, Input::News(news.clone()));
+                    }
+                }
+                let it = &mut self.nodes[node].shards[shard];
+                match news {
+                    News::Up(peer, incarnation) => it.kernel.node_up(peer, incarnation, "a node"),
+                    News::Down(peer, epoch) => {
+                        it.epochs.insert(peer, epoch);
+                        it.kernel.node_down(peer, "it has ended");
+                    }
+                    News::Full(peer) => it.kernel.node_full(peer),
+                    News::Drained(peer) => it.kernel.node_drained(peer),
+                }
+            }
+            Input::Spawn(request) => it.kernel.spawn_for(&program(), request),
+        }
+        Ok(())
+    }
+
+    // ---- between nodes ----
+
+    /// The shard that has the session with a node.
+    fn owner_of(&self, node: usize, peer: usize) -> usize {
+        peer % self.nodes[node].shards.len()
+    }
+
+    fn owner(&self, node: usize, news: &News) -> usize {
+        let (News::Up(peer, _) | News::Down(peer, _) | News::Full(peer) | News::Drained(peer)) = news;
+        self.number(*peer).map_or(0, |peer| self.owner_of(node, peer))
+    }
+
+    fn send_abroad(&mut self, node: usize, shard: usize, to: NodeId, signal: Signal) -> Result<(), String> {
+        let peer = self.number(to).ok_or(format!("nobody is node {to}, and it is to get {signal:?}"))?;
+        let epoch = self.nodes[node].shards[shard].epochs.get(&to).copied().unwrap_or_default();
+        let owner = self.owner_of(node, peer);
+        if owner == shard {
+            self.send_signal(node, peer, epoch, signal)?;
+        } else {
+            self.tell(node, owner, Input::Abroad { peer, epoch, signal });
+        }
+        Ok(())
+    }
+
+    /// Queues a signal for another node, unless what it was said in has ended.
+    fn send_signal(&mut self, node: usize, peer: usize, epoch: u64, signal: Signal) -> Result<(), String> {
+        let (now, side) = (self.now, Side { node, life: self.nodes[node].life, peer });
+        if epoch < self.member(side).talk.epoch {
+            self.unsent(side, signal, "the association with its node had ended");
+            return Ok(());
+        }
+        if let Signal::Message(Envelope { schema, .. }) = &signal
+            && self.member(side).talk.declared.insert(*schema)
+        {
+            let hash = Known(&BTreeSet::new()).hash(*schema);
+            let declared = encode(NodeMessage::Schema { more: false, bytes: &hash.0 });
+            if self.member(side).session.queue_first(now, declared).is_err() {
+                self.unsent(side, signal, "its type could not be declared");
+                return self.with(side, |session, now| session.end(now, EndCause::Overfull));
+            }
+        }
+        let mut bytes = vec![tag::NODE, NodeMessage::SIGNAL];
+        wire::encode(&signal, &Known(&BTreeSet::new()), &mut bytes);
+        let from = signal.sender().unwrap_or(node_itself(Self::id(node)));
+        if self.member(side).session.queue(now, from, bytes).is_ok() {
+            return Ok(());
+        }
+        let ends = !signal.may_fail();
+        self.unsent(side, signal, "as much as may be waits for its node already");
+        if ends { self.with(side, |session, now| session.end(now, EndCause::Overfull)) } else { Ok(()) }
+    }
+
+    fn unsent(&mut self, side: Side, signal: Signal, why: &str) {
+        self.ledger.given_back(&signal, false);
+        let owner = self.owner_of(side.node, side.peer);
+        self.tell_at_once(side, owner, Input::Unsent(signal, why.to_owned()));
+    }
+
+    /// What a session has to say is dealt with when its shard has done what it is at.
+    fn tell_at_once(&mut self, side: Side, shard: usize, input: Input) {
+        self.nodes[side.node].shards[shard].news.push_back(input);
+        self.wake_shard(side.node, shard, self.now);
+    }
+
+    /// Lets what was queued go out.
+    fn pump(&mut self, node: usize, shard: usize) -> Result<(), String> {
+        let life = self.nodes[node].life;
+        let peers: Vec<usize> = self.nodes[node].sessions.keys().copied().collect();
+        for peer in peers {
+            if self.owner_of(node, peer) == shard {
+                self.with(Side { node, life, peer }, |session, now| session.advance(now))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn news(&mut self, side: Side, news: News) {
+        if self.society.is_some() {
+            let owner = self.owner_of(side.node, side.peer);
+            self.tell_at_once(side, owner, Input::News(news));
+        }
+    }
+
+    pub(super) fn talk_up(&mut self, side: Side, incarnation: Incarnation) {
+        self.news(side, News::Up(Self::id(side.peer), incarnation));
+    }
+
+    pub(super) fn talk_pressure(&mut self, side: Side, full: bool) {
+        let peer = Self::id(side.peer);
+        self.news(side, if full { News::Full(peer) } else { News::Drained(peer) });
+    }
+
+    pub(super) fn talk_ended(&mut self, side: Side, unconfirmed: &[Unconfirmed]) -> Result<(), String> {
+        if self.society.is_none() {
+            return Ok(());
+        }
+        let epoch = self.member(side).talk.epoch + 1;
+        self.member(side).talk = Talk { epoch, ..Talk::default() };
+        self.ledger.parted(Self::id(side.node), Incarnation(side.life), Self::id(side.peer));
+        let all = READS.into();
+        for lost in unconfirmed {
+            let Some((&tag::NODE, bytes)) = lost.bytes.split_first() else { continue };
+            let Some(NodeMessage::Signal(bytes)) = NodeMessage::decode(bytes) else { continue };
+            let signal = wire::decode(bytes, &Known(&all)).map_err(|error| error.to_string())?;
+            self.ledger.given_back(&signal, lost.maybe_delivered);
+            if let Signal::Message(envelope) = &signal
+                && !envelope.wants_answer()
+            {
+                let owner = self.owner_of(side.node, side.peer);
+                self.tell_at_once(side, owner, Input::Unsent(signal, "not confirmed".to_owned()));
+            }
+        }
+        self.news(side, News::Down(Self::id(side.peer), epoch));
+        Ok(())
+    }
+
+    /// A message of the other node's driver has come.
+    pub(super) fn talk_delivered(&mut self, side: Side, bytes: &[u8]) -> Result<(), String> {
+        let from = format!("{side:?}: its peer");
+        let known = &mut self.member(side).talk.known;
+        match NodeMessage::decode(bytes) {
+            Some(NodeMessage::Schema { bytes: &[schema, ..], .. }) => {
+                known.insert(SchemaId(u32::from(schema)));
+            }
+            Some(NodeMessage::Signal(bytes)) => {
+                let signal = wire::decode(bytes, &Known(known))
+                    .map_err(|error| format!("{from} broke the protocol: {error}"))?;
+                if !signal.is_between(Self::id(side.peer), Self::id(side.node)) {
+                    return Err(format!("{from} spoke for others, or to others: {signal:?}"));
+                }
+                let owner = self.owner_of(side.node, side.peer);
+                self.tell_at_once(side, owner, Input::Signal(signal));
+            }
+            other => return Err(format!("{from} said what nodes here do not say: {other:?}")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn crash_shards(&mut self, node: usize, life: u32) {
+        self.nodes[node].shards.clear();
+        self.ledger.crash(Self::id(node), Incarnation(life));
+    }
+
+    /// When all is quiet: every process has what was promised.
+    ///
+    /// # Errors
+    /// One has not.
+    pub fn check_processes(&self) -> Result<(), String> {
+        let (mut all, mut names, mut epochs) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+        for (number, node) in self.nodes.iter().enumerate() {
+            for shard in &node.shards {
+                let here = shard.kernel.list();
+                epochs.extend(here.iter().map(|info| (info.pid, shard.epochs.clone())));
+                all.extend(here);
+                let id = Self::id(number);
+                names.extend(shard.kernel.names().map(|(name, pid)| (format!("{name}@{id}"), pid)));
+                if !shard.inbox.is_empty() || !shard.news.is_empty() || shard.kernel.has_work() {
+                    return Err(format!("node {number} does not come to rest"));
+                }
+            }
+        }
+        self.ledger.quiet(&all, &names, &epochs)
+    }
+}
+
+/// The monitors among some deeds whose targets are, or would be, on this very shard, with whether these live.
+fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(neurath_proto::Ref, Pid, bool)> {
+    let here = deeds.iter().filter_map(|deed| match deed {
+        Deed::Monitor { to, reference } if is_home(kernel, *to) && ledger.has_been(*to) => {
+            Some((*reference, *to, ledger.is_alive(*to)))
+        }
+        _ => None,
+    });
+    here.collect()
+}
+
+/// Whether a process was born on this shard, or would have been.
+fn is_home(kernel: &Kernel, pid: Pid) -> bool {
+    let place = kernel.place();
+    pid.node == place.node && pid.serial.0 % u64::from(place.shards) == u64::from(place.shard)
+}
+
+fn encode(message: NodeMessage<'_>) -> Vec<u8> {
+    [vec![tag::NODE], message.encode()].concat()
+}
+
+/// What all processes run.
+fn program() -> Arc<Program> {
+    let entries = vec![ProgramEntry { name: "guest".into(), accepts: None, is_server: false }];
+    let body = Body(Arc::new(()));
+    Arc::new(Program { code: CodeId(1), name: "guest@1".into(), artifact: [1; 32], entries, body })
+}
+
+fn lock(traces: &Mutex<Vec<TraceEvent>>) -> std::sync::MutexGuard<'_, Vec<TraceEvent>> {
+    traces.lock().unwrap_or_else(PoisonError::into_inner)
+}
