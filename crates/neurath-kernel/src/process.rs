@@ -195,6 +195,9 @@ pub(crate) struct Process {
     pub(crate) trap_exit: bool,
     pub(crate) parent: Option<Pid>,
     pub(crate) links: BTreeSet<Pid>,
+    /// Whom it has unlinked and who has not said so yet, with the number of the unlink.
+    pub(crate) unlinking: BTreeMap<Pid, u64>,
+    pub(crate) unlinks: u64,
     pub(crate) watchers: BTreeSet<(Pid, Ref)>,
     pub(crate) watching: BTreeMap<Ref, Pid>,
     /// With the node whose registrar keeps each.
@@ -240,6 +243,8 @@ impl Process {
             trap_exit: false,
             parent,
             links: BTreeSet::new(),
+            unlinking: BTreeMap::new(),
+            unlinks: 0,
             watchers: BTreeSet::new(),
             watching: BTreeMap::new(),
             names: Vec::new(),
@@ -265,6 +270,7 @@ impl Process {
     pub(crate) fn is_tied_to(&self, node: NodeId) -> bool {
         let of = |pid: &Pid| pid.node == node;
         self.links.iter().any(of)
+            || self.unlinking.keys().any(of)
             || self.watchers.iter().any(|(pid, _)| of(pid))
             || self.watching.values().any(of)
             || self.waiters.iter().any(of)
@@ -304,6 +310,8 @@ pub struct ProcessRecord {
     pub parent: Option<Pid>,
     /// Linked processes.
     pub links: Vec<Pid>,
+    /// Whom it has unlinked and who has not said so yet, with the number of the unlink.
+    pub unlinking: Vec<(Pid, u64)>,
     /// Who watches it.
     pub watchers: Vec<(Pid, Ref)>,
     /// Whom it watches.

@@ -48,12 +48,24 @@ pub enum Signal {
         /// Who asks.
         from: Pid,
     },
-    /// Undo it.
+    /// Undo it. Until it is answered by [`Signal::Unlinked`], links that the other asks for are from before it has heard of
+    /// this, and do not count: else one end of a link could stay.
     Unlink {
         /// Who is told.
         to: Pid,
         /// Who tells.
         from: Pid,
+        /// Which of its unlinks this is.
+        number: u64,
+    },
+    /// It is undone.
+    Unlinked {
+        /// Who undid it.
+        to: Pid,
+        /// Who was told.
+        from: Pid,
+        /// Which of its unlinks that was.
+        number: u64,
     },
     /// A linked process ended, or someone asks for an exit.
     Exit {
@@ -292,6 +304,7 @@ impl Signal {
             | Self::CloseCall { to, .. }
             | Self::Link { to, .. }
             | Self::Unlink { to, .. }
+            | Self::Unlinked { to, .. }
             | Self::Exit { to, .. }
             | Self::Kill { to, .. }
             | Self::Monitor { to, .. }
@@ -323,6 +336,7 @@ impl Signal {
         match self {
             Self::Message(envelope) => envelope.class != Class::Reply,
             Self::Link { .. }
+            | Self::Unlink { .. }
             | Self::Monitor { .. }
             | Self::Settle { .. }
             | Self::Name { .. }
@@ -352,6 +366,7 @@ impl Signal {
             Self::CloseCall { from, .. }
             | Self::Link { from, .. }
             | Self::Unlink { from, .. }
+            | Self::Unlinked { from, .. }
             | Self::Exit { from, .. }
             | Self::Monitor { from, .. }
             | Self::Demonitor { from, .. }

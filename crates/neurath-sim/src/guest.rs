@@ -313,7 +313,7 @@ impl Guest {
                 port.request(Action::Demonitor(reference));
                 deeds.push(Deed::Demonitor { reference });
             }
-            600..=669 if scene.ledger.may_link(self.pid, to) => {
+            600..=669 if !scene.ledger.is_parent(self.pid, to) => {
                 self.send(port, scene, to, deeds);
                 port.request(Action::Link(to));
                 self.linked.push(to);

@@ -56,6 +56,7 @@ impl Kernel {
                     && let Some(process) = self.at(slot)
                     && process.links.insert(other)
                 {
+                    process.unlinking.remove(&other);
                     self.trace(pid, || Happened::Linked { to: other });
                     self.route(Signal::Link { to: other, from: pid });
                 }
@@ -64,8 +65,11 @@ impl Kernel {
                 if let Some(process) = self.at(slot)
                     && process.links.remove(&other)
                 {
+                    process.unlinks += 1;
+                    let number = process.unlinks;
+                    process.unlinking.insert(other, number);
                     self.trace(pid, || Happened::Unlinked { to: other });
-                    self.route(Signal::Unlink { to: other, from: pid });
+                    self.route(Signal::Unlink { to: other, from: pid, number });
                 }
             }
             Action::Monitor(other, reference) => {

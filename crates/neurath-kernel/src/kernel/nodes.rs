@@ -133,6 +133,7 @@ impl Kernel {
             Signal::Monitor { to, from, reference } => {
                 Signal::Down { to: from, from: to, reference, reason: NodeDown::EXIT }
             }
+            Signal::Unlink { to, from, number } => Signal::Unlinked { to: from, from: to, number },
             Signal::Settle { to, from } => Signal::Drained { to: from, target: to },
             Signal::Name { from, reference, .. } | Signal::Members { from, reference, .. } => failed(from, reference),
             Signal::Ping { from, reference, .. } if from.serial != Serial(0) => failed(from, reference),
@@ -299,6 +300,7 @@ impl Kernel {
         let Some(process) = self.at(slot) else { return };
         let pid = process.pid;
         process.debts.retain(|target, _| target.node != node);
+        process.unlinking.retain(|other, _| other.node != node);
         process.watchers.retain(|(watcher, _)| watcher.node != node);
         process.waiters.retain(|waiter| waiter.node != node);
         process.names.retain(|(registrar, _)| *registrar != node);

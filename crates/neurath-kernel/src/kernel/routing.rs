@@ -89,13 +89,19 @@ impl Kernel {
                 }
             }
             Signal::Link { from, .. } => {
-                if process.links.insert(from) {
+                if !process.unlinking.contains_key(&from) && process.links.insert(from) {
                     self.trace(to, || Happened::Linked { to: from });
                 }
             }
-            Signal::Unlink { from, .. } => {
+            Signal::Unlink { from, number, .. } => {
                 if process.links.remove(&from) {
                     self.trace(to, || Happened::Unlinked { to: from });
+                }
+                self.route(Signal::Unlinked { to: from, from: to, number });
+            }
+            Signal::Unlinked { from, number, .. } => {
+                if process.unlinking.get(&from) == Some(&number) {
+                    process.unlinking.remove(&from);
                 }
             }
             Signal::Exit { from, reason, linked, .. } => self.exit_signal(slot, from, reason, linked),
@@ -193,6 +199,7 @@ impl Kernel {
             Signal::Monitor { to, from, reference } => {
                 self.route(Signal::Down { to: from, from: to, reference, reason: ExitReason::NoProcess });
             }
+            Signal::Unlink { to, from, number } => self.route(Signal::Unlinked { to: from, from: to, number }),
             Signal::Settle { to, from } => self.route(Signal::Drained { to: from, target: to }),
             Signal::Named { to, name, registrar, from, reference } => {
                 self.tell_registrar(registrar, Signal::NameGone { name, pid: to });

@@ -207,10 +207,11 @@ impl Port {
         self.mailbox.drain_where(|m| !exempt(m) && fit_any(types, accepts, m.schema).is_none())
     }
 
-    /// Withdraws what `from` sent beyond the limit, latest first; in order of arrival.
+    /// Withdraws what `from` sent beyond the limit, latest first; in order of arrival. What the runtime says of it stays.
     pub(crate) fn withdraw(&mut self, from: Pid) -> Vec<Message> {
         let beyond = self.mailbox.len().saturating_sub(self.limits.mailbox_messages) as usize;
-        let theirs: Vec<u64> = self.mailbox.in_order().iter().filter(|m| m.from == from).map(|m| m.seq).collect();
+        let is_theirs = |m: &Message| m.from == from && m.class != Class::Notice;
+        let theirs: Vec<u64> = self.mailbox.in_order().iter().filter(|m| is_theirs(m)).map(|m| m.seq).collect();
         let doomed = &theirs[theirs.len().saturating_sub(beyond.max(1))..];
         self.mailbox.drain_where(|m| doomed.contains(&m.seq))
     }

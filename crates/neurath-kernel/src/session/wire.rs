@@ -21,6 +21,7 @@
 //! | 6 | exit | 13 | drained | 20 | name gone |
 //! | 21 | spawn | 23 | ping | 25 | leave |
 //! | 22 | spawned | 24 | join | 26 | members |
+//! | 27 | unlinked | | | | |
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -106,7 +107,7 @@ fn encode_head(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
         Signal::CallFailed { to, reference, error } => put!(2, to, reference, error),
         Signal::CloseCall { to, from, reference } => put!(3, to, from, reference),
         Signal::Link { to, from } => put!(4, to, from),
-        Signal::Unlink { to, from } => put!(5, to, from),
+        Signal::Unlink { to, from, number } => put!(5, to, from, number),
         Signal::Exit { to, from, reason, linked } => put!(6, to, from, reason, linked),
         Signal::Kill { to, by } => put!(7, to, by),
         Signal::Monitor { to, from, reference } => put!(8, to, from, reference),
@@ -142,6 +143,7 @@ fn encode_head(signal: &Signal, types: &dyn WireTypes, out: &mut Vec<u8>) {
         Signal::Join { group, pid, reference } => put!(24, group, pid, reference),
         Signal::Leave { group, pid, reference } => put!(25, group, pid, reference),
         Signal::Members { group, from, reference } => put!(26, group, from, reference),
+        Signal::Unlinked { to, from, number } => put!(27, to, from, number),
         Signal::Disconnected { .. } => out.push(NEVER_SENT),
     }
 }
@@ -196,7 +198,7 @@ fn decode_signal(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Signa
         2 => Signal::CallFailed { to: get(r)?, reference: get(r)?, error: get(r)? },
         3 => Signal::CloseCall { to: get(r)?, from: get(r)?, reference: get(r)? },
         4 => Signal::Link { to: get(r)?, from: get(r)? },
-        5 => Signal::Unlink { to: get(r)?, from: get(r)? },
+        5 => Signal::Unlink { to: get(r)?, from: get(r)?, number: get(r)? },
         6 => Signal::Exit { to: get(r)?, from: get(r)?, reason: get(r)?, linked: get(r)? },
         7 => Signal::Kill { to: get(r)?, by: get(r)? },
         8 => Signal::Monitor { to: get(r)?, from: get(r)?, reference: get(r)? },
@@ -243,6 +245,7 @@ fn decode_signal(reader: &mut Reader<'_>, types: &dyn WireTypes) -> Result<Signa
         24 => Signal::Join { group: get(r)?, pid: get(r)?, reference: get(r)? },
         25 => Signal::Leave { group: get(r)?, pid: get(r)?, reference: get(r)? },
         26 => Signal::Members { group: get(r)?, from: get(r)?, reference: get(r)? },
+        27 => Signal::Unlinked { to: get(r)?, from: get(r)?, number: get(r)? },
         other => return Err(r.bad_variant("Signal", u32::from(other)).into()),
     })
 }
@@ -360,7 +363,8 @@ mod tests {
             Signal::CallFailed { to, reference, error: CallError::NotSent(name()) },
             Signal::CloseCall { to, from, reference },
             Signal::Link { to, from },
-            Signal::Unlink { to, from },
+            Signal::Unlink { to, from, number: 3 },
+            Signal::Unlinked { to, from, number: 300 },
             Signal::Exit { to, from, reason: ExitReason::Killed { by: Some(to) }, linked: true },
             Signal::Kill { to, by: None },
             Signal::Monitor { to, from, reference },

@@ -1,12 +1,16 @@
 //! Full mailboxes (G10): a send never blocks, the sender waits, nothing else is held up, cycles are found.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use neurath_kernel::{Hold, PortLimits, Signal, Standing};
 use neurath_proto::abi::SendStatus;
 use neurath_proto::cluster::Question;
 use neurath_proto::envelope::{Class, Envelope, Epoch, TraceId};
+use neurath_proto::reason::ExitReason;
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Serial};
 
-use crate::world::{NUMBER, Poll, Verdict, World, payload};
+use crate::world::{KNOWN, NUMBER, OLD, Poll, Verdict, World, payload};
 
 fn small() -> PortLimits {
     PortLimits { mailbox_messages: 10, ..PortLimits::default() }
@@ -89,6 +93,50 @@ fn a_sender_that_gave_up_and_went_on_is_told_of_room_although_it_was_told_of_non
     let (full, drained) = (Signal::Full { to: from, target }, Signal::Drained { to: from, target });
     let pressure = |signal: &&Signal| matches!(signal, Signal::Full { .. } | Signal::Drained { .. });
     assert_eq!(told.iter().filter(pressure).collect::<Vec<_>>(), [&full, &drained, &full, &drained]);
+}
+
+#[test]
+fn a_sender_that_gives_up_what_it_sent_takes_no_notice_along() {
+    let mut world = World::with(1, 1, small());
+    let from = Pid::new(NodeId(8), Incarnation(1), Serial(5));
+    let told = Rc::new(Cell::new(false));
+    let seen = told.clone();
+    let target = world.run_script(0, move |poll| {
+        if poll.woken.is_none() {
+            poll.port.monitor(from);
+        }
+        if poll.recv(1, &[OLD]).is_some() {
+            seen.set(poll.recv(2, &[KNOWN.down]).is_some());
+        }
+        Verdict::Wait
+    });
+    world.settle();
+    let Some(reference) = world.abroad.iter().find_map(|(_, signal)| match signal {
+        Signal::Monitor { reference, .. } => Some(*reference),
+        _ => None,
+    }) else {
+        panic!("it monitors nobody")
+    };
+    let message = |from, schema, number| {
+        Signal::Message(Envelope {
+            class: Class::Message,
+            from,
+            to: target,
+            epoch: Epoch(1),
+            reference: Ref::NONE,
+            schema,
+            trace: TraceId(0),
+            payload: payload(number),
+            attachments: None,
+        })
+    };
+    (0..11).for_each(|number| world.signal(target, message(from, NUMBER, number)));
+    world.signal(target, Signal::Down { to: target, from, reference, reason: ExitReason::Normal });
+    world.signal(target, Signal::Withdraw { to: target, from });
+    assert_eq!(world.info(target).unwrap().mailbox, 10);
+    world.signal(target, message(Pid { serial: Serial(6), ..from }, OLD, 0));
+    world.settle();
+    assert!(told.get());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use neurath_proto::envelope::SchemaId;
 use neurath_proto::id::Incarnation;
 use neurath_proto::notice::NameAnswer;
 use neurath_proto::reason::ExitReason;
-use neurath_proto::{Data, NodeId, Pid, Reader, Ref, SchemaHash};
+use neurath_proto::{Data, NodeId, Pid, Reader, Ref, SchemaHash, Serial};
 
 use crate::world::{KNOWN, NUMBER, Poll, Verdict, World, answer, down, exit, number, request};
 
@@ -225,6 +225,37 @@ fn monitors_and_links_fire_across_nodes_with_the_reason() {
         let mut seen = seen.borrow().clone();
         seen.sort();
         assert_eq!(seen, ["down trapped: boom", "exit trapped: boom"], "seed {seed}");
+    }
+}
+
+/// Whoever unlinks does not know yet what the other is asking for.
+#[test]
+fn of_links_and_unlinks_that_cross_both_ends_stay_or_neither() {
+    const LINK: u64 = 0;
+    for seed in 0..200 {
+        let mut cluster = Cluster::new(2, seed);
+        let other = |node: usize| Pid::new(id(1 - node), Incarnation(1), Serial(2));
+        for node in 0..2 {
+            let to = other(node);
+            let pid = cluster.nodes[node].run_script(0, move |poll| {
+                while let Some(message) = poll.recv(1, &[NUMBER]) {
+                    let wish = if number(&message) == LINK { Action::Link(to) } else { Action::Unlink(to) };
+                    request(poll, wish);
+                }
+                Verdict::Wait
+            });
+            assert_eq!(pid, other(1 - node));
+        }
+        for _ in 0..20 {
+            let (node, wish) = (cluster.nodes[0].random(2) as usize, cluster.nodes[0].random(2));
+            cluster.nodes[node].send(other(1 - node), NUMBER, wish);
+            if cluster.nodes[0].random(4) == 0 {
+                cluster.settle();
+            }
+        }
+        cluster.settle();
+        let links = |node: usize| cluster.nodes[node].info(other(1 - node)).unwrap().links;
+        assert_eq!(links(0).is_empty(), links(1).is_empty(), "seed {seed}");
     }
 }
 

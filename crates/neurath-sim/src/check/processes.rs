@@ -195,11 +195,9 @@ impl Ledger {
         (!from.is_empty()).then(|| from[rng.index(from.len())])
     }
 
-    /// Whether a process may link itself to another. A link that crosses an unlink of the other's leaves one end only, so
-    /// of each two only the first that links does, and a child that may have been linked at birth is left alone.
-    pub fn may_link(&self, pid: Pid, to: Pid) -> bool {
-        let is_child = self.fates.get(&to).is_some_and(|fate| fate.parent == Some(pid));
-        !is_child && self.pairs.get(&(to, pid)).is_none_or(|pair| pair.before_link.is_none())
+    /// Whether the one has started the other, and may have linked it at birth.
+    pub fn is_parent(&self, pid: Pid, of: Pid) -> bool {
+        self.fates.get(&of).is_some_and(|fate| fate.parent == Some(pid))
     }
 
     /// The number of the next message.
