@@ -202,11 +202,12 @@ impl Guest {
                 }
             }
             Asked::Question => {
-                if let Answer::Spawned { pid, monitor } = decode(bytes)?
-                    && monitor.is_some()
-                {
-                    scene.ledger.born_watched(self.pid, reference, pid, monitor);
-                    self.monitors.push(monitor);
+                if let Answer::Spawned { pid, monitor } = decode(bytes)? {
+                    scene.ledger.acknowledged(pid);
+                    if monitor.is_some() {
+                        scene.ledger.born_watched(self.pid, reference, pid, monitor);
+                        self.monitors.push(monitor);
+                    }
                 }
             }
         }

@@ -94,6 +94,8 @@ pub type Epochs = BTreeMap<NodeId, u64>;
 #[derive(Default)]
 struct Fate {
     parent: Option<Pid>,
+    /// The one who asked for it elsewhere was told of it.
+    acknowledged: bool,
     ended: Option<ExitReason>,
     /// Its node is no more.
     crashed: bool,
@@ -259,6 +261,11 @@ impl Ledger {
     /// A process is about to end itself.
     pub fn ends_itself(&mut self, pid: Pid, reason: ExitReason) {
         self.fate(pid).wants = Some(reason);
+    }
+
+    /// A process has got the child elsewhere that it had asked for.
+    pub fn acknowledged(&mut self, child: Pid) {
+        self.fate(child).acknowledged = true;
     }
 
     /// A child that is watched from birth was asked for under this ref.
@@ -601,7 +608,11 @@ impl Ledger {
                     || self.unsent_links.contains(&(pid, other))
                     || self.ended_so(other, reason)
             }
-            ExitReason::NoProcess => !self.is_alive(other),
+            // Whoever was told before that it got no child has none.
+            ExitReason::NoProcess => {
+                let unwanted = self.fates.get(&pid).is_some_and(|f| f.parent == Some(other) && !f.acknowledged);
+                unwanted || !self.is_alive(other)
+            }
             reason => self.ended_so(other, reason),
         }
     }
