@@ -195,7 +195,7 @@ pub const ROWS: &[Row] = &[
     row("remote_bulk_64KiB_tls", "the same, TLS on both sides", "remote_bulk_64KiB_tls", MegabytesPerSecond),
     row("remote_pairs", "round trips of 100 pairs at once", "remote_pairs", PerSecond),
     row("remote_spawn", "processes started on another node and ended, monitored", "remote_spawn", PerSecond),
-    row("monitor_storm", "10,000 monitors fire when a node is killed, first to last", "monitor_storm", Millis),
+    row("monitor_storm", "10,000 monitors fire when a node is disconnected, up to the last", "monitor_storm", Millis),
     row("group_broadcast", "messages to a group of 100 on another node", "group_broadcast", PerSecond),
     timed(row("remote_stopped_peer", "round trip while a third node is stopped", "remote_stopped_peer", Micros)),
     against(Peer::Undisturbed, row("remote_stopped_peer_vs_none", "the same", "remote_stopped_peer", Micros)),

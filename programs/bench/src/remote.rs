@@ -151,12 +151,12 @@ pub enum Watch {
     },
     /// Answer when every monitor has fired.
     End {
-        /// How many, and the time from the first to the last.
-        reply: ReplyTo<Measured>,
+        /// How many.
+        reply: ReplyTo<u32>,
     },
 }
 
-/// Has processes watched of a node that is going to be killed.
+/// Has processes watched of a node that is going to be gone.
 #[neurath::process(accepts(Watch, Drained))]
 pub async fn sentinel() {
     let Watch::Begin { node, processes, watchers, monitors, reply } = recv().await else { return };
@@ -170,18 +170,15 @@ pub async fn sentinel() {
         recv::<Drained>().await;
     }
     reply.send(());
-    recv::<Drained>().await;
-    let since = Instant::now();
-    for _ in 1..2 * watchers {
+    for _ in 0..watchers {
         recv::<Drained>().await;
     }
-    let measured = measured(u64::from(processes * watchers * monitors), since);
     if let Watch::End { reply } = recv().await {
-        reply.send(measured);
+        reply.send(processes * watchers * monitors);
     }
 }
 
-/// Says when it watches these, when its first monitor has fired, and when all have.
+/// Says when it watches these, and when all its monitors have fired.
 #[neurath::process]
 pub async fn watcher(pids: Vec<Pid>, monitors: u32, parent: Pid) {
     for pid in &pids {
@@ -195,9 +192,7 @@ pub async fn watcher(pids: Vec<Pid>, monitors: u32, parent: Pid) {
         ping(pid.node).await.unwrap_or_else(|error| panic!("{error}"));
     }
     send(parent, Drained);
-    recv::<Down>().await;
-    send(parent, Drained);
-    for _ in 1..pids.len() * monitors as usize {
+    for _ in 0..pids.len() * monitors as usize {
         recv::<Down>().await;
     }
     send(parent, Drained);

@@ -247,6 +247,8 @@ pub enum EndCause {
     PeerMisbehaved,
     /// More waits for the peer than can be kept, and it cannot be left out.
     Overfull,
+    /// Someone wanted it.
+    Asked,
     /// This node leaves.
     Leaving,
 }
@@ -352,6 +354,7 @@ impl fmt::Display for EndReason {
                 EndCause::PeerRestarted => "the node has begun another life",
                 EndCause::PeerMisbehaved => "the node broke the protocol",
                 EndCause::Overfull => "more waited for the node than can be kept",
+                EndCause::Asked => "someone ended it here",
                 EndCause::Leaving => "this node leaves",
             }),
         }

@@ -3,6 +3,7 @@
 use std::sync::Weak;
 
 use neurath_kernel::membership::{Member, MemberInfo};
+use neurath_kernel::session::EndCause;
 use neurath_net::{Authority, Connection, NodeKey, Operator, OperatorError};
 
 use super::*;
@@ -180,6 +181,18 @@ impl Node {
     pub fn introduce(&self, node: NodeId, name: &str, address: &str) -> Result<(), NodeError> {
         let cluster = self.0.shared.cluster.as_ref().ok_or(NodeError::NoCluster)?;
         cluster.learn(node, name, address);
+        Ok(())
+    }
+
+    /// Ends the association with a node at once, as if it had not been reached for the grace time: monitors and links fire,
+    /// names of its processes are free. Whoever sends to it again begins another association.
+    ///
+    /// # Errors
+    /// This node is in no cluster.
+    pub fn disconnect(&self, node: NodeId) -> Result<(), NodeError> {
+        self.0.shared.cluster.as_ref().ok_or(NodeError::NoCluster)?;
+        let inboxes = &self.0.shared.inboxes;
+        inboxes[Cluster::owner(node, inboxes.len())].push(Input::EndAssociation(node, EndCause::Asked));
         Ok(())
     }
 
