@@ -361,6 +361,11 @@ impl Store {
     }
 }
 
+/// Whether a node has the store in `dir` open.
+pub fn is_in_use(dir: &Path) -> bool {
+    File::open(dir.join("lock")).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Takes the lock and leaves our process's number in it for those who find it taken.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");

@@ -18,8 +18,19 @@ use crate::Connection;
 
 /// A TLS stream takes at most about this many bytes before they must go into the socket.
 const UNSENT_BYTES_MAX: usize = 256 << 10;
-/// A read from a socket that gave less than this has most likely emptied it.
-const SHORT_READ_BYTES: usize = 4 << 10;
+/// Reads from a socket and notes whether there was less than was asked for: then it is empty.
+struct Noting<'a> {
+    socket: &'a mut Socket,
+    emptied: bool,
+}
+
+impl Read for Noting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.socket.read(buffer)?;
+        self.emptied = read < buffer.len();
+        Ok(read)
+    }
+}
 
 /// A control connection that was silent for so long is probed by the system.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
@@ -181,9 +192,11 @@ impl Read for Stream {
                         self.emptied = true;
                         return Ok(filled);
                     }
-                    let read = tls.read_tls(&mut self.socket);
+                    // How much TLS asks for is its own affair.
+                    let mut socket = Noting { socket: &mut self.socket, emptied: false };
+                    let read = tls.read_tls(&mut socket);
                     match read {
-                        Ok(n) => emptied = n < SHORT_READ_BYTES,
+                        Ok(_) => emptied = socket.emptied,
                         Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                         // A broken socket and a broken rule are met again by the next read.
                         Err(_) if filled > 0 => return Ok(filled),

@@ -21,6 +21,7 @@ conformance! {
     bytes_go_both_ways
     many_bytes_arrive_whole
     what_does_not_fit_into_the_socket_waits_and_is_not_lost
+    whoever_reads_until_it_is_emptied_and_waits_for_the_next_event_hears_everything
     one_side_can_finish_while_the_other_goes_on
     a_peer_that_ignores_the_end_is_rid_of_by_dropping_it
     a_connection_can_be_opened_again
@@ -92,6 +93,26 @@ fn what_does_not_fit_into_the_socket_waits_and_is_not_lost(world: &World) {
     let heard = reader.join().unwrap();
     assert!(heard.iter().enumerate().all(|(at, byte)| *byte == piece[at % piece.len()]));
     assert!(!at_a.connection.wants_write());
+}
+
+/// Also if the reader stood still until no more could be written.
+fn whoever_reads_until_it_is_emptied_and_waits_for_the_next_event_hears_everything(world: &World) {
+    let (a, b) = (world.node(1), world.node(2));
+    let (mut at_a, mut at_b) = a.connect(&b);
+    let piece = pattern(100_000);
+    let mut written = 0;
+    while let Ok(n) = at_a.connection.write(&piece[written % piece.len()..]) {
+        written += n;
+    }
+    let rest = piece.len() - written % piece.len();
+    let all = written + rest + 100 * piece.len();
+    let reader = std::thread::spawn(move || at_b.hear_at_events(all));
+    at_a.send(&piece[piece.len() - rest..]).unwrap();
+    for _ in 0..100 {
+        at_a.send(&piece).unwrap();
+    }
+    let heard = reader.join().unwrap();
+    assert!(heard.iter().enumerate().all(|(at, byte)| *byte == piece[at % piece.len()]));
 }
 
 fn one_side_can_finish_while_the_other_goes_on(world: &World) {

@@ -61,6 +61,9 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let spawned = client.spawn(&request).await?;
     if arguments.json {
         print_json(&spawned);
+    } else if place.on.is_some() {
+        // The serial alone would be one of the node that the next command asks.
+        print(&spawned.pid);
     } else {
         print(Pids::of(&client.node().await?).short(&spawned.pid));
     }

@@ -234,11 +234,18 @@ impl Background {
     /// Waits for a line that contains this; the line.
     #[track_caller]
     pub fn line(&mut self, part: &str) -> String {
+        match self.find(part) {
+            Some(line) => line,
+            None => panic!("no `{part}` came, but:\n{}", self.seen.join("\n")),
+        }
+    }
+
+    /// The same, or `None` if the command ends first.
+    pub fn find(&mut self, part: &str) -> Option<String> {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(part) => return line,
-                Ok(line) => self.seen.push(line),
-                Err(_) => panic!("no `{part}` came, but:\n{}", self.seen.join("\n")),
+            match self.lines.recv_timeout(PATIENCE).ok()? {
+                line if line.contains(part) => return Some(line),
+                line => self.seen.push(line),
             }
         }
     }

@@ -325,7 +325,12 @@ impl fmt::Display for Violation {
             Self::WrongNode { found } => write!(f, "node {found} is at the other end"),
             Self::NotMeant { found } => write!(f, "the peer means node {found}"),
             Self::OldIncarnation { found } => {
-                write!(f, "the peer speaks from its incarnation {}, which is over", found.0)
+                write!(
+                    f,
+                    "the peer speaks from its incarnation {}, and a later one is known: it was started from an old copy of its \
+                     directory, or twice; stop it, write the later number into `incarnation` there, and start it again",
+                    found.0
+                )
             }
             Self::Unexpected => f.write_str("a frame has no place here"),
             Self::Gap { expected, found } => write!(f, "frame {} came in place of {}", found.0, expected.0),

@@ -264,6 +264,27 @@ impl Line {
         heard
     }
 
+    /// As `hear`, but reads after an event only, and no more when that has emptied it.
+    pub fn hear_at_events(&mut self, length: usize) -> Vec<u8> {
+        let (mut heard, mut buffer) = (Vec::new(), vec![0; 128 << 10]);
+        let mut events = Events::with_capacity(4);
+        while heard.len() < length {
+            self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "nothing more is told of after {} of {length} bytes", heard.len());
+            loop {
+                match self.connection.read(&mut buffer) {
+                    Ok(read) => heard.extend_from_slice(&buffer[..read]),
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                    Err(e) => panic!("{e}"),
+                }
+                if self.connection.is_emptied() {
+                    break;
+                }
+            }
+        }
+        heard
+    }
+
     pub fn finish(&mut self) {
         self.wait(|connection| connection.finish()).unwrap();
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use neurath_kernel::session::wire::{self, WireTypes};
-use neurath_kernel::session::{ConnectionId, DialId, EndCause, EndReason, Origin, Outbound, SendError, SessionInfo};
+use neurath_kernel::session::{
+    CloseReason, ConnectionId, DialId, EndCause, EndReason, Origin, Outbound, SendError, SessionInfo, Violation,
+};
 use neurath_kernel::{NodeMessage, Session, SessionEffect, Signal, node_itself};
 use neurath_net::Connection;
 use neurath_proto::envelope::{Envelope, SchemaId};
@@ -536,7 +538,12 @@ impl Peer {
             },
             SessionEffect::Close { connection, reason, last } => {
                 let mut link = self.links.remove(&connection)?;
-                tracing::debug!(%node, ?reason, "a connection is closed");
+                match reason {
+                    CloseReason::Violation(why @ Violation::OldIncarnation { .. }) => {
+                        tracing::warn!(%node, name = out.cluster.name_of(node), %why, "a node is not let in");
+                    }
+                    _ => tracing::debug!(%node, ?reason, "a connection is closed"),
+                }
                 link.pending.extend_from_slice(&last);
                 // What does not fit any more the peer learns on the next connection.
                 let _ = link.push();
