@@ -149,7 +149,7 @@ pub(super) async fn run(data: &Path, name: &str, size: u64, repeats: u32, perf_m
     }
     ours.connected(others.len()).await?;
     for _ in 0..repeats {
-        ours.remote(task, size, &mut others).await?;
+        ours.remote(task, size, &others).await?;
     }
     ours.node.stop();
     Ok(())
@@ -170,7 +170,7 @@ impl Ours {
         }
     }
 
-    async fn remote(&self, task: &str, size: u64, others: &mut Vec<Started>) -> Result<()> {
+    async fn remote(&self, task: &str, size: u64, others: &[Started]) -> Result<()> {
         let one_way = |payload: u32| json!({ "RemoteOneWay": { "node": "beta", "count": size, "payload": payload } });
         match task {
             "remote_round_trip" | "remote_round_trip_one_core" => {

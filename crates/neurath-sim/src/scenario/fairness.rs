@@ -27,17 +27,18 @@ pub(super) fn run(rng: &mut Rng) -> Result<Report, String> {
     cluster.stop(2, 120_000 * MS);
     let large_senders = rng.within(1..=4) as u32;
     let large_bytes = config.limits.message_bytes_max as usize;
+    let mut turns = [rng.within(0..=3) as u32 % large_senders; 2];
     let until = 2_500 * MS;
     let mut at = cluster.now;
     while at < until {
         cluster.run_until(at)?;
         at += rng.within(1..=5 * MS);
-        // Whoever comes first may take the room that there is: each does in its turn.
-        let first = rng.within(0..=3) as u32;
-        for sender in (0..large_senders).map(|sender| (first + sender) % large_senders) {
-            for side in [to_lively, to_still] {
+        // Whoever comes first takes the room that there is: each does in its turn, towards each node.
+        for (side, turn) in [to_lively, to_still].into_iter().zip(&mut turns) {
+            for _ in 0..large_senders {
                 if !cluster.checker.is_full(side) {
-                    cluster.send(side, 100 + sender, 1, large_bytes)?;
+                    cluster.send(side, 100 + *turn, 1, large_bytes)?;
+                    *turn = (*turn + 1) % large_senders;
                 }
             }
         }
