@@ -56,7 +56,7 @@ impl Cluster {
         self.join(node, life)
     }
 
-    /// Asks the first nodes, until one has answered.
+    /// Asks the first nodes, and after its first life all that it may have met, until one has answered.
     pub(super) fn join(&mut self, node: usize, life: u32) -> Result<(), String> {
         let it = &self.nodes[node];
         let Some(driven) = it.membership.as_ref().filter(|_| it.alive && it.life == life) else { return Ok(()) };
@@ -64,8 +64,9 @@ impl Cluster {
             return Ok(());
         }
         self.schedule(self.now + JOIN_AGAIN_NS, Event::Join { node, life });
-        for first in (0..self.nodes.len().min(2)).filter(|first| *first != node) {
-            self.with_membership(node, |membership, now| membership.announce(now, Self::id(first)))?;
+        let asked = if life == 1 { self.nodes.len().min(2) } else { self.nodes.len() };
+        for other in (0..asked).filter(|other| *other != node) {
+            self.with_membership(node, |membership, now| membership.announce(now, Self::id(other)))?;
         }
         Ok(())
     }
