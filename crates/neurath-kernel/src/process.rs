@@ -312,6 +312,8 @@ pub struct ProcessRecord {
     pub links: Vec<Pid>,
     /// Whom it has unlinked and who has not said so yet, with the number of the unlink.
     pub unlinking: Vec<(Pid, u64)>,
+    /// How often it has unlinked from others: the number of the last time.
+    pub unlinks: u64,
     /// Who watches it.
     pub watchers: Vec<(Pid, Ref)>,
     /// Whom it watches.

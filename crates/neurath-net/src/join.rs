@@ -190,22 +190,9 @@ pub enum JoinError {
     /// The name is none.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The address leads nowhere.
-    #[error("`{address}` cannot be reached: {source}; check that the node runs and that nothing is in the way")]
-    Unreachable {
-        /// The address.
-        address: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Whoever is there has not proved to be whom the invitation names, or does not let this program in.
-    #[error("`{address}` and this program do not accept each other: {why}")]
-    Refused {
-        /// The address.
-        address: String,
-        /// Why.
-        why: String,
-    },
+    /// There is no connection to whoever invites.
+    #[error(transparent)]
+    Connect(ConnectError),
     /// The authority has refused.
     #[error("not admitted: {0}")]
     NotAdmitted(#[from] JoinRefusal),
@@ -234,13 +221,8 @@ pub enum JoinError {
 impl From<ConnectError> for JoinError {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Unreachable { address, source } => JoinError::Unreachable { address, source },
-            ConnectError::Refused { address, why } => JoinError::Refused { address, why },
             ConnectError::Broken { address, source } => JoinError::Broken { address, source },
-            ConnectError::WrongNode { ref address, .. } => {
-                JoinError::Refused { address: address.clone(), why: error.to_string() }
-            }
-            ConnectError::Local(why) => JoinError::Local(why),
+            other => JoinError::Connect(other),
         }
     }
 }

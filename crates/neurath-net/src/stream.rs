@@ -18,20 +18,6 @@ use crate::Connection;
 
 /// A TLS stream takes at most about this many bytes before they must go into the socket.
 const UNSENT_BYTES_MAX: usize = 256 << 10;
-/// Reads from a socket and notes whether there was less than was asked for: then it is empty.
-struct Noting<'a> {
-    socket: &'a mut Socket,
-    emptied: bool,
-}
-
-impl Read for Noting<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.socket.read(buffer)?;
-        self.emptied = read < buffer.len();
-        Ok(read)
-    }
-}
-
 /// A control connection that was silent for so long is probed by the system.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
 
@@ -87,6 +73,20 @@ impl Read for Socket {
             Socket::Tcp(socket) => socket.read(buffer),
             Socket::Unix(socket) => socket.read(buffer),
         }
+    }
+}
+
+/// Reads from a socket and notes whether there was less than was asked for: then it is empty.
+struct Noting<'a> {
+    socket: &'a mut Socket,
+    emptied: bool,
+}
+
+impl Read for Noting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.socket.read(buffer)?;
+        self.emptied = read < buffer.len();
+        Ok(read)
     }
 }
 

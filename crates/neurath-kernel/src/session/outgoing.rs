@@ -166,30 +166,24 @@ impl Outgoing {
         }
     }
 
-    /// Takes a message; whether senders are to be held from now on.
+    /// Takes a message of a process; whether senders are to be held from now on.
     pub(super) fn push(&mut self, from: Pid, bytes: Outbound) -> Result<bool, SendError> {
-        match self.refusal(&bytes, self.message_bytes_max) {
-            None => Ok(self.accept(Message { from: Some(from), bytes, begun: false })),
-            Some(refuse) => Err(refuse(bytes.into_vec(), self.message_bytes_max)),
-        }
+        self.take(Some(from), bytes, self.message_bytes_max)
     }
 
     /// Takes a message of the node itself, at most one part long; whether senders are to be held from now on.
     pub(super) fn push_first(&mut self, bytes: Outbound) -> Result<bool, SendError> {
-        let limit_bytes = self.message_bytes_max.min(PART_BYTES_MAX as u32);
-        match self.refusal(&bytes, limit_bytes) {
-            None => Ok(self.accept(Message { from: None, bytes, begun: false })),
-            Some(refuse) => Err(refuse(bytes.into_vec(), limit_bytes)),
-        }
+        self.take(None, bytes, self.message_bytes_max.min(PART_BYTES_MAX as u32))
     }
 
-    /// Why a message is not taken.
-    fn refusal(&self, bytes: &Outbound, limit_bytes: u32) -> Option<fn(Vec<u8>, u32) -> SendError> {
+    fn take(&mut self, from: Option<Pid>, bytes: Outbound, limit_bytes: u32) -> Result<bool, SendError> {
         if bytes.len() > limit_bytes as usize {
-            return Some(|bytes, limit_bytes| SendError::TooLong { bytes, limit_bytes });
+            return Err(SendError::TooLong { bytes: bytes.into_vec(), limit_bytes });
         }
-        let full = self.held_bytes.saturating_add(charge(bytes)) > self.config.held_bytes_limit();
-        full.then_some(|bytes, _| SendError::Full { bytes })
+        if self.held_bytes.saturating_add(charge(&bytes)) > self.config.held_bytes_limit() {
+            return Err(SendError::Full { bytes: bytes.into_vec() });
+        }
+        Ok(self.accept(Message { from, bytes, begun: false }))
     }
 
     #[inline]

@@ -228,23 +228,28 @@ fn monitors_and_links_fire_across_nodes_with_the_reason() {
     }
 }
 
+const LINK: u64 = 0;
+const UNLINK: u64 = 1;
+
+/// Links and unlinks as it is told.
+fn run_tied(world: &mut World, to: Pid) -> Pid {
+    world.run_script(0, move |poll| {
+        while let Some(message) = poll.recv(1, &[NUMBER]) {
+            let wish = if number(&message) == LINK { Action::Link(to) } else { Action::Unlink(to) };
+            request(poll, wish);
+        }
+        Verdict::Wait
+    })
+}
+
 /// Whoever unlinks does not know yet what the other is asking for.
 #[test]
 fn of_links_and_unlinks_that_cross_both_ends_stay_or_neither() {
-    const LINK: u64 = 0;
     for seed in 0..200 {
         let mut cluster = Cluster::new(2, seed);
         let other = |node: usize| Pid::new(id(1 - node), Incarnation(1), Serial(2));
         for node in 0..2 {
-            let to = other(node);
-            let pid = cluster.nodes[node].run_script(0, move |poll| {
-                while let Some(message) = poll.recv(1, &[NUMBER]) {
-                    let wish = if number(&message) == LINK { Action::Link(to) } else { Action::Unlink(to) };
-                    request(poll, wish);
-                }
-                Verdict::Wait
-            });
-            assert_eq!(pid, other(1 - node));
+            assert_eq!(run_tied(&mut cluster.nodes[node], other(node)), other(1 - node));
         }
         for _ in 0..20 {
             let (node, wish) = (cluster.nodes[0].random(2) as usize, cluster.nodes[0].random(2));
@@ -257,6 +262,24 @@ fn of_links_and_unlinks_that_cross_both_ends_stay_or_neither() {
         let links = |node: usize| cluster.nodes[node].info(other(1 - node)).unwrap().links;
         assert_eq!(links(0).is_empty(), links(1).is_empty(), "seed {seed}");
     }
+}
+
+/// Otherwise an answer to an unlink from before the move could pass for that to one after it.
+#[test]
+fn a_process_that_moved_counts_its_unlinks_on() {
+    let mut cluster = Cluster::new(2, 1);
+    let other = cluster.nodes[1].run_script(0, |_| Verdict::Wait);
+    let pid = run_tied(&mut cluster.nodes[0], other);
+    cluster.nodes[0].send(pid, NUMBER, LINK);
+    cluster.nodes[0].send(pid, NUMBER, UNLINK);
+    cluster.settle();
+    let (_, record) = cluster.nodes[0].kernel(0).release(pid, 0).unwrap();
+    assert_eq!(record.unlinking, [], "the unlink was answered");
+    cluster.nodes[0].kernel(0).import(record);
+    cluster.nodes[0].send(pid, NUMBER, LINK);
+    cluster.nodes[0].send(pid, NUMBER, UNLINK);
+    cluster.nodes[0].settle();
+    assert_eq!(cluster.nodes[0].kernel(0).export(pid).unwrap().unlinking, [(other, 2)]);
 }
 
 #[test]

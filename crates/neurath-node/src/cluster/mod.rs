@@ -308,8 +308,7 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                 }
             }
             Some(Event::Refused { from, error }) => {
-                let is_told = tell();
-                if is_told {
+                if tell() {
                     tracing::warn!(from, %error, "a connection was refused");
                 }
             }
