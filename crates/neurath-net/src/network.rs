@@ -134,7 +134,7 @@ pub fn check_address(address: &str) -> Result<(), String> {
 /// Whether it looks like `HOST:PORT`.
 fn split(address: &str) -> Result<(), String> {
     let (host, port) = address.rsplit_once(':').ok_or("it has no port")?;
-    port.parse::<u16>().map_err(|e| format!("`{port}` is no port ({e})"))?;
+    port.parse::<u16>().map_err(|_| format!("its port `{port}` is no number below 65536"))?;
     if host.is_empty() || host.len() > 253 || host.contains(|c: char| c.is_whitespace() || c == '/' || c == ':') {
         return Err(format!("`{}` is no host", host.chars().take(253).collect::<String>()));
     }

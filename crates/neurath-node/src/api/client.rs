@@ -342,9 +342,10 @@ impl Client {
             }
             Way::Network(_, address) => (format!("the node at `{address}`"), None),
         };
-        let who = match &self.on {
-            Some(on) => format!("node `{}`, asked through {who},", String::from_utf8_lossy(on.as_bytes())),
-            None => who,
+        // Which of the two is silent does not show.
+        let (who, data) = match &self.on {
+            Some(on) => (format!("node `{}`, asked through {who},", String::from_utf8_lossy(on.as_bytes())), None),
+            None => (who, data),
         };
         Waiting { patience: self.patience.clone(), takes, who, data }
     }
