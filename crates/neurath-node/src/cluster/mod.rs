@@ -313,11 +313,8 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                     tracing::warn!(%role, name, why, "turned away from the control API");
                 }
             }
-            Some(Event::Refused { from, error }) => {
-                if tell() {
-                    tracing::warn!(from, %error, "a connection was refused");
-                }
-            }
+            Some(Event::Refused { from, error }) if tell() => tracing::warn!(from, %error, "a connection was refused"),
+            Some(Event::Refused { .. }) => {}
             Some(Event::Closed) => return,
         }
     }
