@@ -102,7 +102,7 @@ fn what_is_wrong_with_an_address_is_said_before_the_node_runs() {
 
     let alpha = Member::start(&data, "alpha", &["--listen", "127.0.0.1:0"]);
     assert_eq!(alpha.json(["nodes"])["nodes"][0]["incarnation"], 1, "a start that failed is no life");
-    for (address, why) in [("foo", "no port"), ("foo:0", "any"), ("[::]:1", "all addresses"), ("a:b", "no port")] {
+    for (address, why) in [("foo", "no port"), ("foo:0", "any"), ("[::]:1", "all addresses"), ("a:b", "no number")] {
         let made = alpha.command(["cluster", "operator", "bob", "--address", address]).output().unwrap();
         let said = String::from_utf8(made.stderr).unwrap();
         assert_eq!(made.status.code(), Some(2), "{said}");
