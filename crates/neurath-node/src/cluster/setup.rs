@@ -32,7 +32,7 @@ pub struct ClusterConfig {
     /// What people call it; taken from its certificate if it has one.
     pub name: Option<String>,
     /// Nodes to begin with, beside those that are remembered.
-    pub peers: Vec<(neurath_proto::NodeId, String, String)>,
+    pub peers: Vec<Member>,
     /// An invitation to a cluster that it is to join first.
     pub invitation: Option<String>,
     /// Times and limits of sessions.
@@ -189,11 +189,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     std::fs::create_dir_all(&folder).map_err(|source| SetupError::Io { path: folder.clone(), source })?;
     let peers_file = folder.join("peers.json");
     let mut known = read_peers(&peers_file);
-    known.extend(config.peers.iter().map(|(node, name, address)| Member {
-        node: *node,
-        name: name.clone(),
-        address: address.clone(),
-    }));
+    known.extend(config.peers.iter().cloned());
     check_advertised(config)?;
     let mut name = config.name.clone().unwrap_or_else(|| format!("node-{}", &key.node_id().to_string()[..4]));
     let mut dialer = None;

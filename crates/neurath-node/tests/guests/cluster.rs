@@ -28,7 +28,7 @@ impl Cluster {
         for node in 0..count {
             let mut cluster = ClusterConfig::new(Transport::Memory(hub.clone(), name(node)));
             cluster.name = Some(name(node));
-            cluster.peers = nodes.iter().enumerate().map(|(n, world)| (world.node.id(), name(n), name(n))).collect();
+            cluster.peers = nodes.iter().enumerate().map(|(n, world)| world.member(&name(n))).collect();
             let guests: &[&str] = if node == 0 { &["cluster"] } else { &[] };
             cluster.set_grace(grace);
             nodes.push(World::configured(guests, |config| config.cluster = Some(cluster)).await);
