@@ -4,8 +4,8 @@
 //! the node that has it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::RwLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use neurath_kernel::{MembershipConfig, SessionConfig};
@@ -16,7 +16,7 @@ use neurath_net::{
 };
 
 use super::control::Control;
-use super::loader::Jobs;
+use super::loader::{self, Jobs};
 use super::{Cluster, Whereabouts};
 
 /// How long joining may take.
@@ -218,9 +218,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     let authority = Authority::exists(&authority_folder).then(|| Authority::open(&authority_folder)).transpose()?;
     let handle = endpoint.handle();
     let address = config.advertise.clone().or(handle.address());
-    let (loader, receiver) = mpsc::channel();
-    let loader_queue = Arc::new(AtomicUsize::new(0));
-    let jobs = Jobs { receiver, queued: loader_queue.clone() };
+    let (loader, jobs) = loader::queue();
     let directory = known
         .into_iter()
         .filter(|member| member.node != key.node_id())
@@ -247,7 +245,6 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
         unconfirmed_count: AtomicU64::new(0),
         refused_count: AtomicU64::new(0),
         loader,
-        loader_queue: loader_queue.clone(),
         peers_file,
     };
     Ok(Beginning { cluster, endpoint, jobs })
