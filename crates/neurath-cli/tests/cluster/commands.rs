@@ -21,7 +21,7 @@ fn init(data: &Path) -> Outcome {
 
 /// An invitation that nobody can use any more; the command makes none.
 fn expired(member: &Member) -> String {
-    let mut socket = UnixStream::connect(member.data.join("control.sock")).unwrap();
+    let mut socket = UnixStream::connect(member.data().join("control.sock")).unwrap();
     let body = r#"{"valid_ms":0}"#;
     let length = body.len();
     let head = "POST /v1/cluster/invitations HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length:";

@@ -47,7 +47,7 @@ fn alone(dir: &Path) -> Member {
 
 /// Raw HTTP on a node's own socket, with a header more; the status and the body.
 fn http(node: &Member, method: &str, path: &str, header: &str) -> (u16, Value) {
-    let mut socket = UnixStream::connect(node.data.join("control.sock")).unwrap();
+    let mut socket = UnixStream::connect(node.data().join("control.sock")).unwrap();
     write!(socket, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
@@ -110,11 +110,11 @@ fn who_is_no_operator_of_the_cluster_is_told_why() {
 
     let at = |file: &Path| Outcome::of(neurath().arg("--as").arg(file).arg("nodes"));
     let late = dir.path().join("late.operator");
-    let expired = neurath_node::create_operator(&mine.data, &late, "late", &mine.address, Duration::ZERO);
+    let expired = neurath_node::create_operator(mine.data(), &late, "late", &mine.address, Duration::ZERO);
     drop(expired.unwrap());
     at(&late).fails(1, &["late.operator has expired", "neurath cluster operator late"]);
     at(&dir.path().join("none")).fails(1, &["none is missing", "neurath cluster operator NAME"]);
-    at(&mine.data.join("log")).fails(1, &["is not what `neurath cluster operator NAME` makes"]);
+    at(&mine.data().join("log")).fails(1, &["is not what `neurath cluster operator NAME` makes"]);
     at(dir.path()).fails(1, &["it is no file"]);
 
     for local in [&["node"][..], &["cluster", "init"], &["cluster", "operator", "bob"], &["api"], &["run"]] {
