@@ -172,7 +172,7 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
     assert_eq!(alpha.run(["call", &there, r#"{"Get": null}"#]).ok(), "42\n");
     alpha.run(["call", &there, r#""Nonsense""#]).fails(1, &["has no variant `Nonsense`", r#"{"Get":null}"#]);
     // A name on this node for a process of another.
-    alpha.call(&agent, &json!({"Register": {"node": "alpha", "name": "far", "pid": there}}));
+    alpha.call(&agent, json!({"Register": {"node": "alpha", "name": "far", "pid": there}}));
     assert_eq!(alpha.run(["call", "far", r#"{"Get": null}"#]).ok(), "42\n");
     let mut trace = Background::start(&mut alpha.command(["trace", "far", "--json"]), false);
     trace.line("tracing");

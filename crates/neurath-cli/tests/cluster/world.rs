@@ -199,14 +199,14 @@ impl Cluster {
     /// An echo that an agent has started elsewhere, linked and watched.
     #[track_caller]
     pub fn echo(&self, node: usize, agent: &str, on: usize) -> String {
-        let started = self.members[node].call(agent, &json!({"Spawn": {"node": NAMES[on]}}));
+        let started = self.members[node].call(agent, json!({"Spawn": {"node": NAMES[on]}}));
         started["Ok"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned()
     }
 
     /// What an echo answers.
     #[track_caller]
     pub fn ask(&self, node: usize, agent: &str, echo: &str) -> Value {
-        self.members[node].call(agent, &json!({"Ask": {"echo": echo, "n": 7}}))
+        self.members[node].call(agent, json!({"Ask": {"echo": echo, "n": 7}}))
     }
 
     /// Waits until an agent was told so much; what, and how long after `since`.
@@ -242,13 +242,13 @@ impl Stream {
     /// How many were sent, when the source has nothing left to do.
     #[track_caller]
     pub fn sent(&self, cluster: &Cluster) -> u64 {
-        cluster.members[self.from].call(&self.source, &json!({"Sent": {}})).as_u64().unwrap()
+        cluster.members[self.from].call(&self.source, json!({"Sent": {}})).as_u64().unwrap()
     }
 
     /// What the sink has seen of this: `count`, `misplaced`, `again`.
     #[track_caller]
     pub fn seen(&self, cluster: &Cluster, what: &str) -> u64 {
-        cluster.members[self.to].call(&self.sink, &json!({"Seen": {}}))[what].as_u64().unwrap()
+        cluster.members[self.to].call(&self.sink, json!({"Seen": {}}))[what].as_u64().unwrap()
     }
 
     /// Waits until all has arrived; it did in order, and once.
