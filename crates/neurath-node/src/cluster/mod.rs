@@ -294,7 +294,9 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                 }
             }
             Some(Event::Refused { from, error }) => {
-                if tell() {
+                // It counts, so it is no guard of this arm.
+                let is_told = tell();
+                if is_told {
                     tracing::warn!(from, %error, "a connection was refused");
                 }
             }
