@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The command, in no particular environment.
 pub fn neurath() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_neurath"));
-    for variable in ["NEURATH_DATA", "NEURATH_AS", "NEURATH_AT", "NEURATH_ON", "NEURATH_LOG"] {
+    for variable in ["NEURATH_DATA", "NEURATH_AS", "NEURATH_AT", "NEURATH_ON", "NEURATH_ANSWER_WITHIN", "NEURATH_LOG"] {
         command.env_remove(variable);
     }
     command.env("NO_COLOR", "1").stdin(Stdio::null());

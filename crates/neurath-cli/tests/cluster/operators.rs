@@ -106,6 +106,15 @@ fn who_is_no_operator_of_the_cluster_is_told_why() {
     let (ada, eve) = (Elsewhere::of(&mine), Elsewhere::of(&other));
     eve.run(&["--at", &mine.address, "nodes"]).fails(1, &[&mine.address, "not of this cluster", "--at HOST:PORT"]);
     ada.run(&["--at", &mine.address, "nodes"]).ok();
+    let read_by = |mode| std::fs::set_permissions(&ada.file, std::fs::Permissions::from_mode(mode)).unwrap();
+    let warned = |outcome: &Outcome| outcome.err.contains("warning") && outcome.err.contains("chmod 600 ");
+    assert!(!warned(&ada.run(&["nodes"])));
+    for mode in [0o640, 0o604] {
+        read_by(mode);
+        let outcome = ada.run(&["nodes"]);
+        assert!(outcome.code == 0 && warned(&outcome), "{mode:o}: {outcome:?}");
+    }
+    read_by(0o600);
     ada.run(&["--at", "nowhere", "nodes"]).fails(2, &["`nowhere` is no address"]);
 
     let at = |file: &Path| Outcome::of(neurath().arg("--as").arg(file).arg("nodes"));
@@ -120,6 +129,11 @@ fn who_is_no_operator_of_the_cluster_is_told_why() {
     for local in [&["node"][..], &["cluster", "init"], &["cluster", "operator", "bob"], &["api"], &["run"]] {
         ada.run(local).fails(2, &["is about a data directory on this machine", "--as", "NEURATH_AS"]);
     }
+    for of_nobody in [&["config"][..], &["build"], &["init", "x"], &["completions", "bash"], &["demo"]] {
+        ada.run(of_nobody).fails(2, &["asks no node", "leave out `--as`"]);
+    }
+    let mut elsewhere = neurath();
+    Outcome::of(elsewhere.arg("config").env("NEURATH_AS", &ada.file).env("NEURATH_ON", "beta")).ok();
     Outcome::of(neurath().args(["--at", &mine.address, "nodes"]))
         .fails(2, &["only an operator is let in", "--as FILE"]);
 
@@ -198,6 +212,14 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
     }
     let nobody = alpha.run(["info", "5@0000000000000009.1"]);
     nobody.fails(1, &["node 0000000000000009", "does not know", "neurath nodes"]);
+    // Of a third node: the one that it was passed on to says where it is.
+    let third = counter(alpha, "gamma");
+    for command in [&["info", &third][..], &["send", &third, "1"], &["trace", &third]] {
+        let outcome = alpha.run([&["--on", "beta"], command].concat());
+        outcome
+            .fails(1, &[&third, "lives on node gamma", "passed on to beta", "leave out `--on`, or use `--on gamma`"]);
+    }
+    alpha.run(["--on", "gamma", "kill", "-f", &third]).ok();
     alpha.run(["kill", "-f", &there]).ok();
     trace.line("died");
     assert_eq!(alpha.json(["--on", "beta", "ps"])["total"], 0);
@@ -214,6 +236,9 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
         let beta = cluster.members[ALPHA].view_of("beta")?;
         (beta["state"] == "down" && beta["session"] == "none" && beta["failure"].is_string()).then_some(())
     });
+    let listed = alpha.run(["nodes"]).ok();
+    let failure = format!("beta was not reached: `{}` cannot be reached", cluster.members[BETA].address);
+    assert!(listed.lines().last().unwrap().starts_with(&failure), "{listed}");
     let top = alpha.run(["top", "--once", "--every", "100ms"]).ok();
     assert!(top.contains("nodes  ") && top.contains("beta: down") && top.contains("gamma: alive, connected"), "{top}");
 }

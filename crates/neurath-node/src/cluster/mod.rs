@@ -24,7 +24,7 @@ use crate::shard::Input;
 use control::{Control, Visitor};
 use strangers::Strangers;
 
-pub(crate) use setup::{Beginning, authority_folder, init, start};
+pub(crate) use setup::{Beginning, authority_folder, in_no_cluster, init, start};
 pub use setup::{ClusterConfig, SetupError, Transport};
 
 pub(crate) mod control;
@@ -176,6 +176,11 @@ impl Cluster {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
+    /// There is a connection: why there was none is over.
+    fn reached(&self, node: NodeId) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
     /// Notes messages that are not known to have arrived.
     pub(crate) fn note_unconfirmed(&self, message: Unconfirmed) {
         self.unconfirmed_count.fetch_add(1, Ordering::Relaxed);
@@ -261,17 +266,18 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
             None => {}
             Some(Event::Accepted(connection)) => {
                 let node = connection.peer();
+                cluster.reached(node);
                 inbox(node).push(Input::Connection { node, connection, dialed: false });
             }
             Some(Event::Dialed { token, connection }) => {
                 if let Some((node, _)) = cluster.lock_dials().remove(&token) {
-                    cluster.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+                    cluster.reached(node);
                     inbox(node).push(Input::Connection { node, connection, dialed: true });
                 }
             }
             Some(Event::DialFailed { token, error }) => {
                 if let Some((node, dial)) = cluster.lock_dials().remove(&token) {
-                    tracing::debug!(%node, %error, "a node was not reached");
+                    tracing::debug!(%node, name = cluster.name_of(node), %error, "a node was not reached");
                     let mut failures = cluster.failures.lock().unwrap_or_else(PoisonError::into_inner);
                     failures.insert(node, error.to_string());
                     drop(failures);

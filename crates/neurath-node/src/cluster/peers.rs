@@ -107,6 +107,8 @@ struct Peer {
     begun: Vec<u8>,
     /// Counts associations that ended, so that what a shard says in one does not get into the next.
     epoch: u64,
+    /// Messages of processes that were not confirmed.
+    unconfirmed: u64,
     dirty: bool,
     /// It broke the protocol: nothing more is taken from it in this association.
     broken: bool,
@@ -132,6 +134,8 @@ pub struct PeerInfo {
     pub node: NodeId,
     /// Its session.
     pub session: SessionInfo,
+    /// Messages of processes that were not confirmed, of all that its session has given back.
+    pub unconfirmed: u64,
 }
 
 /// The schemas of a peer, as this node numbers them.
@@ -232,7 +236,8 @@ impl Peers {
         if may_fail {
             self.pump_now(now, node);
         } else {
-            tracing::warn!(%node, "the association with a node is ended: more waits for it than can be kept");
+            let name = self.cluster.name_of(node);
+            tracing::warn!(%node, name, "the association with a node is ended: more waits for it than can be kept");
             self.end(now, node, EndCause::Overfull);
         }
     }
@@ -257,7 +262,7 @@ impl Peers {
         if let Err(error) =
             self.poll.registry().register(&mut connection, token, Interest::READABLE | Interest::WRITABLE)
         {
-            tracing::error!(%node, %error, "a connection cannot be watched");
+            tracing::error!(%node, name = self.cluster.name_of(node), %error, "a connection cannot be watched");
             return;
         }
         let peer = self.peer(node);
@@ -319,7 +324,10 @@ impl Peers {
 
     /// How the peers stand.
     pub(crate) fn info(&self) -> Vec<PeerInfo> {
-        self.peers.iter().map(|(node, peer)| PeerInfo { node: *node, session: peer.session.info() }).collect()
+        self.peers
+            .iter()
+            .map(|(node, peer)| PeerInfo { node: *node, session: peer.session.info(), unconfirmed: peer.unconfirmed })
+            .collect()
     }
 
     /// Waits until something happens to a connection, or the waker is used, or the time is over.
@@ -402,6 +410,7 @@ impl Peers {
             known: BTreeMap::new(),
             begun: Vec::new(),
             epoch: 0,
+            unconfirmed: 0,
             dirty: false,
             broken: false,
         })
@@ -432,6 +441,11 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// What people call the node.
+    fn name(&self) -> String {
+        self.cluster.name_of(self.node)
+    }
+
     /// Gives the loader something to do for a peer, who breaks the protocol with more than finds room.
     fn load(&self, job: Job) -> Result<(), String> {
         self.cluster.loader.push(job).map_err(|_| "it asks for more modules than can be looked after".into())
@@ -540,9 +554,9 @@ impl Peer {
                 let mut link = self.links.remove(&connection)?;
                 match reason {
                     CloseReason::Violation(why @ Violation::OldIncarnation { .. }) => {
-                        tracing::warn!(%node, name = out.cluster.name_of(node), %why, "a node is not let in");
+                        tracing::warn!(%node, name = out.name(), %why, "a node is not let in");
                     }
-                    _ => tracing::debug!(%node, ?reason, "a connection is closed"),
+                    _ => tracing::debug!(%node, name = out.name(), ?reason, "a connection is closed"),
                 }
                 link.pending.extend_from_slice(&last);
                 // What does not fit any more the peer learns on the next connection.
@@ -552,7 +566,7 @@ impl Peer {
                 return Some(link.token);
             }
             SessionEffect::Up { incarnation, .. } => {
-                let name = out.cluster.name_of(node);
+                let name = out.name();
                 out.news.push_back(News::Node(NodeNews::Up { node, incarnation, name }));
             }
             SessionEffect::Deliver { bytes, credit } => {
@@ -560,7 +574,8 @@ impl Peer {
                     && let Err(why) = self.deliver(bytes, out)
                 {
                     self.broken = true;
-                    tracing::warn!(%node, why, "a node broke the protocol; the association with it is ended");
+                    let name = out.name();
+                    tracing::warn!(%node, name, why, "a node broke the protocol; the association with it is ended");
                     self.session.end(now, EndCause::PeerMisbehaved);
                 }
                 self.session.consumed(now, credit);
@@ -573,13 +588,14 @@ impl Peer {
                 self.broken = false;
                 let why = describe(reason, out.cluster.failure(node));
                 if let EndReason::Violation(_) = reason {
-                    tracing::warn!(%node, why, "a node broke the protocol; the association with it has ended");
-                } else {
-                    tracing::info!(%node, why, unconfirmed = unconfirmed.len(), "an association has ended");
+                    let name = out.name();
+                    tracing::warn!(%node, name, why, "a node broke the protocol; the association with it has ended");
                 }
+                let mut messages = 0_u64;
                 for lost in &unconfirmed {
                     let Some(signal) = decode_own(&lost.bytes, out.types) else { continue };
                     if let Signal::Message(envelope) = &signal {
+                        messages += 1;
                         out.cluster.note_unconfirmed(Unconfirmed {
                             at_ms: now_ms(),
                             from: envelope.from,
@@ -594,6 +610,10 @@ impl Peer {
                             out.news.push_back(News::Unsent(signal, why));
                         }
                     }
+                }
+                self.unconfirmed += messages;
+                if !matches!(reason, EndReason::Violation(_)) {
+                    tracing::info!(%node, name = out.name(), why, unconfirmed = messages, "an association has ended");
                 }
                 out.news.push_back(News::Node(NodeNews::Down { node, why, epoch: Some(self.epoch) }));
             }
