@@ -446,9 +446,9 @@ impl Out<'_> {
         self.cluster.name_of(self.node)
     }
 
+    /// Gives the loader something to do for a peer, who breaks the protocol with more than finds room.
     fn load(&self, job: Job) -> Result<(), String> {
-        let taken = self.cluster.load(job);
-        if taken { Ok(()) } else { Err("it asks for more modules than can be looked after".into()) }
+        self.cluster.loader.push(job).map_err(|_| "it asks for more modules than can be looked after".into())
     }
 }
 
