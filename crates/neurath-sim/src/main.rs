@@ -187,6 +187,11 @@ fn print_processes(processes: &ProcessCounts) {
         failed,
         held,
         killed,
+        gave_up,
+        joined,
+        members,
+        timed,
+        cancelled,
     } = processes;
     println!("  {born} processes started, {ended} ended ({killed} were told to), {crashed} crashed with their nodes");
     println!(
@@ -196,5 +201,8 @@ fn print_processes(processes: &ProcessCounts) {
         "  monitors: {down} fired for an end, {down_disconnected} disconnected, {down_nobody} for nobody, {node_down} of nodes"
     );
     println!("  links: {exit} fired for an end, {exit_disconnected} disconnected, {exit_nobody} for nobody");
-    println!("  calls and questions: {answered} answered, {failed} failed");
+    println!("  calls and questions: {answered} answered, {failed} failed, {gave_up} given up");
+    println!(
+        "  groups: joined {joined} times, {members} members elsewhere found; timers: {timed} fired, {cancelled} cancelled"
+    );
 }

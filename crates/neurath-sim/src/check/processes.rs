@@ -3,26 +3,28 @@
 //! It sees what processes ask for and are told, what kernels trace, which messages sessions give back, and when
 //! associations end; nothing of how that comes about. Invariants that it checks: G1 and G2 for messages; monitors and links
 //! fire once, with a reason that is true; what ends a process does not overtake what was said before; G10 for mailboxes;
-//! every call ends.
+//! every call ends; groups and timers are as `groups` and `timers` say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use neurath_kernel::trace::{Happened, TraceEvent};
 use neurath_kernel::{PortLimits, Signal};
 use neurath_proto::cluster::NodeDown;
-use neurath_proto::envelope::{Class, Envelope};
+use neurath_proto::envelope::{Class, Envelope, SchemaId};
 use neurath_proto::id::Incarnation;
 use neurath_proto::notice::{Down, Exit};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
 
-use crate::guest::{BURST, NUMBER, decode};
+use crate::guest::{BURST, NUMBER, TIMED, decode};
 use crate::rng::Rng;
 
 pub use counts::ProcessCounts;
 
 mod counts;
+mod groups;
 mod quiet;
+mod timers;
 
 /// What a process asked for in a poll that ended well.
 #[derive(Clone, Debug)]
@@ -85,6 +87,30 @@ pub enum Deed {
         to: Pid,
         /// A reason like no other.
         reason: ExitReason,
+    },
+    /// It wants to be a member of a group.
+    Join {
+        /// Its name.
+        group: &'static str,
+    },
+    /// It wants to be none any more.
+    Leave {
+        /// Its name.
+        group: &'static str,
+    },
+    /// It sends something later.
+    SetTimer {
+        /// To whom.
+        to: Pid,
+        /// Which of its timers this is.
+        number: u64,
+        /// Not before.
+        due: u64,
+    },
+    /// It was told that a timer will not fire.
+    CancelTimer {
+        /// Which.
+        number: u64,
     },
 }
 
@@ -164,6 +190,8 @@ pub struct Ledger {
     /// Monitors and questions, and links, that were not sent.
     unsent: BTreeSet<(Pid, Ref)>,
     unsent_links: BTreeSet<(Pid, Pid)>,
+    groups: groups::Groups,
+    timers: timers::Timers,
     /// What came of it all.
     pub counts: ProcessCounts,
 }
@@ -253,6 +281,16 @@ impl Ledger {
                 Deed::AskExit { to, reason } => {
                     let sent = self.pair(pid, to).sent;
                     self.asked.push((pid, to, reason, sent));
+                }
+                Deed::Join { group } => {
+                    self.groups.joined(group, pid);
+                    self.counts.joined += 1;
+                }
+                Deed::Leave { group } => self.groups.left(group, pid),
+                Deed::SetTimer { to, number, due } => self.timers.set(pid, to, number, due),
+                Deed::CancelTimer { number } => {
+                    self.timers.cancelled(pid, number);
+                    self.counts.cancelled += 1;
                 }
             }
         }
@@ -382,6 +420,12 @@ impl Ledger {
         call.map(|_| ()).ok_or(format!("what {pid} asked under {reference:?} is answered twice"))
     }
 
+    /// A process waits for an answer no longer.
+    pub fn gave_up(&mut self, pid: Pid, reference: Ref) {
+        self.counts.gave_up += 1;
+        self.calls.remove(&(pid, reference));
+    }
+
     /// A call or question has failed.
     ///
     /// # Errors
@@ -412,6 +456,7 @@ impl Ledger {
             }
         }
         self.living.retain(|pid| !here(pid));
+        self.groups.forget(here);
     }
 
     /// A life of a node has seen an association end.
@@ -429,6 +474,10 @@ impl Ledger {
                 }
                 self.pair(envelope.from, envelope.to).given_back.insert(number, maybe_delivered);
                 self.counts.given_back += 1;
+            }
+            Signal::Message(envelope) if envelope.schema == TIMED => {
+                let Ok(number) = decode(envelope.payload.as_slice()) else { return };
+                self.timers.given_back(envelope.from, number, maybe_delivered);
             }
             Signal::Monitor { from, reference, .. }
             | Signal::Name { from, reference, .. }
@@ -476,7 +525,7 @@ impl Ledger {
                 self.wait(post.peer, pid, 1);
                 self.check_mailbox(pid)?;
             }
-            Happened::Refused { from, why, .. } => self.refused(*from, pid, why)?,
+            Happened::Refused { from, schema, why } => self.refused(*from, pid, *schema, why)?,
             Happened::Linked { to } => {
                 let epoch = epochs.get(&to.node).copied().unwrap_or_default();
                 self.links.entry((pid, *to)).or_default().push(epoch);
@@ -547,11 +596,17 @@ impl Ledger {
         Ok(())
     }
 
-    fn refused(&mut self, from: Pid, to: Pid, why: &str) -> Result<(), String> {
+    fn refused(&mut self, from: Pid, to: Pid, schema: SchemaId, why: &str) -> Result<(), String> {
         let overflow = why.contains("four times");
-        let allowed = self.mailbox_max(to) >= 4 * u64::from(self.limits.mailbox_messages);
+        // Nobody holds a timer back.
+        let most = self.mailbox_max(to) + self.timers.open(to);
+        let allowed = most >= 4 * u64::from(self.limits.mailbox_messages);
         if !(why.starts_with("given up") || overflow && allowed) {
             return Err(format!("G10: a message from {from} to {to} was refused: {why}"));
+        }
+        if schema == TIMED {
+            self.timers.refused(from, to);
+            return Ok(());
         }
         if !overflow {
             self.wait(from, to, -1);
@@ -565,6 +620,7 @@ impl Ledger {
         self.counts.ended += 1;
         self.living.retain(|living| *living != pid);
         self.waiting.remove(&pid);
+        self.groups.forget(|member| *member == pid);
         self.clock += 1;
         let at = self.clock;
         let fate = self.fate(pid);

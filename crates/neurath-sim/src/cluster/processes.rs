@@ -17,7 +17,7 @@ use neurath_kernel::{
 };
 use neurath_proto::envelope::{Envelope, SchemaId};
 use neurath_proto::id::{Incarnation, NodeId};
-use neurath_proto::{Pid, SchemaHash};
+use neurath_proto::{Pid, Ref, SchemaHash, Serial};
 
 use super::{Cluster, Event, tag};
 use crate::check::Side;
@@ -210,7 +210,8 @@ impl Cluster {
         }
         let guest = it.guests.get_mut(&slot).ok_or(format!("{pid} has a turn and was never started"))?;
         let active = self.now < society.until;
-        let mut scene = Scene { ledger: &mut self.ledger, nodes: &nodes, active, living_max: society.living_max };
+        let mut scene =
+            Scene { now: self.now, ledger: &mut self.ledger, nodes: &nodes, active, living_max: society.living_max };
         let (verdict, deeds) = guest.poll(&mut port, &mut scene)?;
         let met = monitors_here(&deeds, &it.kernel, &self.ledger);
         let outcome = match verdict {
@@ -447,6 +448,30 @@ impl Cluster {
         self.ledger.crash(Self::id(node), Incarnation(life));
     }
 
+    /// Every node has to do with every other one from now on.
+    ///
+    /// # Errors
+    /// A promise was not kept.
+    pub fn acquaint(&mut self) -> Result<(), String> {
+        let nodes = self.nodes();
+        for (node, peer) in (0..nodes).flat_map(|node| (0..nodes).map(move |peer| (node, peer))) {
+            if let Some(side) = self.side(node, peer).filter(|_| node != peer) {
+                let (to, from) =
+                    (node_itself(Self::id(peer)), Pid::new(Self::id(node), Incarnation(side.life), Serial(0)));
+                self.send_abroad(node, 0, to.node, Signal::Ping { to, from, reference: Ref::NONE })?;
+                self.wake_shard(node, self.owner_of(node, peer), self.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The nodes that one has to do with, itself among them.
+    fn reached(&self, node: usize) -> BTreeSet<NodeId> {
+        let sessions = self.nodes[node].sessions.iter();
+        let open = sessions.filter(|(_, member)| member.session.info().association.is_some());
+        open.map(|(peer, _)| *peer).chain([node]).map(Self::id).collect()
+    }
+
     /// When all is quiet: every process has what was promised.
     ///
     /// # Errors
@@ -454,6 +479,9 @@ impl Cluster {
     pub fn check_processes(&self) -> Result<(), String> {
         let (mut all, mut names, mut epochs) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         for (number, node) in self.nodes.iter().enumerate() {
+            if let Some(first) = node.shards.first() {
+                self.ledger.quiet_groups(Self::id(number), &self.reached(number), first.kernel.groups())?;
+            }
             for shard in &node.shards {
                 let here = shard.kernel.list();
                 epochs.extend(here.iter().map(|info| (info.pid, shard.epochs.clone())));
@@ -470,7 +498,7 @@ impl Cluster {
 }
 
 /// The monitors among some deeds whose targets are, or would be, on this very shard, with whether these live.
-fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(neurath_proto::Ref, Pid, bool)> {
+fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(Ref, Pid, bool)> {
     let here = deeds.iter().filter_map(|deed| match deed {
         Deed::Monitor { to, reference } if is_home(kernel, *to) && ledger.has_been(*to) => {
             Some((*reference, *to, ledger.is_alive(*to)))

@@ -53,6 +53,8 @@ pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
     cluster.heal();
     let mut quiet_at = load_until + 2 * config.grace_ns + config.silence_max_ns + 60_000 * MS;
     let give_up_at = quiet_at + 200_000 * MS;
+    cluster.run_until(load_until + 30_000 * MS).map_err(|what| at(&cluster, what))?;
+    cluster.acquaint().map_err(|what| at(&cluster, what))?;
     loop {
         cluster.run_until(quiet_at).map_err(|what| at(&cluster, what))?;
         match cluster.check_quiet().and_then(|()| cluster.check_processes()) {
