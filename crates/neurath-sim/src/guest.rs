@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use neurath_kernel::action::Action;
 use neurath_kernel::{Fit, Found, Look, Message, Port, Types, WellKnown};
-use neurath_proto::abi::ReceiveId;
+use neurath_proto::abi::{ReceiveId, take_flags};
 use neurath_proto::cluster::{Answer, NodeDown};
 use neurath_proto::envelope::{Class, Payload, SchemaId};
 use neurath_proto::notice::{Down, Exit};
@@ -83,6 +83,7 @@ pub enum Verdict {
 }
 
 /// What it waits for beside answers.
+#[derive(Clone)]
 enum Mode {
     /// Any message.
     Reads,
@@ -91,8 +92,11 @@ enum Mode {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub struct Guest {
     pid: Pid,
+    /// The version of its code.
+    version: u8,
     rng: Rng,
     started: bool,
     mode: Mode,
@@ -132,6 +136,7 @@ enum Asked {
 }
 
 /// A timer that it has not cancelled.
+#[derive(Clone)]
 struct Timer {
     reference: Ref,
     number: u64,
@@ -140,9 +145,10 @@ struct Timer {
 
 impl Guest {
     /// A process that has not run yet.
-    pub fn new(pid: Pid, rng: Rng) -> Self {
+    pub fn new(pid: Pid, version: u8, rng: Rng) -> Self {
         Self {
             pid,
+            version,
             rng,
             started: false,
             mode: Mode::Reads,
@@ -158,6 +164,23 @@ impl Guest {
             timers: Vec::new(),
             timed: 0,
         }
+    }
+
+    /// Who it is.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The version of its code.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// It has this version from now on: its state is kept, and what it waited for is not.
+    pub fn change(&mut self, version: u8) {
+        self.version = version;
+        self.mode = Mode::Reads;
+        self.next_receive();
     }
 
     /// Its turn. What it did, and how that ends.
@@ -298,7 +321,10 @@ impl Guest {
             self.due = now.saturating_add(timeout_ns);
         }
         let receive = ReceiveId(self.receive * 2);
-        let look = Look { receive, readers, reference: Ref::NONE, after_seq: 0, timeout_ns, flags: 0 };
+        // It is a server: its code can be changed when it waits for any message, and for nothing else.
+        let between = !readers.is_empty() && self.asked.is_empty();
+        let flags = if between { take_flags::BETWEEN_MESSAGES } else { 0 };
+        let look = Look { receive, readers, reference: Ref::NONE, after_seq: 0, timeout_ns, flags };
         let found = port.look(&look, &Alike);
         if found == Found::TimedOut && now < self.due { Err(self.too_early(now, self.due)) } else { Ok(found) }
     }

@@ -192,6 +192,8 @@ fn print_processes(processes: &ProcessCounts) {
         members,
         timed,
         cancelled,
+        upgraded,
+        rolled_back,
     } = processes;
     println!("  {born} processes started, {ended} ended ({killed} were told to), {crashed} crashed with their nodes");
     println!(
@@ -205,4 +207,5 @@ fn print_processes(processes: &ProcessCounts) {
     println!(
         "  groups: joined {joined} times, {members} members elsewhere found; timers: {timed} fired, {cancelled} cancelled"
     );
+    println!("  upgrades: {upgraded} done, {rolled_back} rolled back");
 }

@@ -3,7 +3,7 @@
 //! It sees what processes ask for and are told, what kernels trace, which messages sessions give back, and when
 //! associations end; nothing of how that comes about. Invariants that it checks: G1 and G2 for messages; monitors and links
 //! fire once, with a reason that is true; what ends a process does not overtake what was said before; G10 for mailboxes;
-//! every call ends; groups and timers are as `groups` and `timers` say.
+//! every call ends; groups, timers and changes of code are as `groups`, `timers` and `upgrades` say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,7 @@ mod counts;
 mod groups;
 mod quiet;
 mod timers;
+mod upgrades;
 
 /// What a process asked for in a poll that ended well.
 #[derive(Clone, Debug)]
@@ -117,7 +118,7 @@ pub enum Deed {
 /// How many associations with each node a shard has seen end.
 pub type Epochs = BTreeMap<NodeId, u64>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Fate {
     parent: Option<Pid>,
     /// The one who asked for it elsewhere was told of it.
@@ -133,7 +134,7 @@ struct Fate {
 }
 
 /// What one process said to another.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Pair {
     sent: u64,
     /// The last that was taken.
@@ -152,6 +153,7 @@ struct Pair {
     before_link: Option<u64>,
 }
 
+#[derive(Clone)]
 struct Monitor {
     to: Pid,
     epoch: u64,
@@ -160,6 +162,7 @@ struct Monitor {
     withdrawn: bool,
 }
 
+#[derive(Clone)]
 struct Call {
     to: Option<Pid>,
     node: NodeId,
@@ -168,7 +171,7 @@ struct Call {
 }
 
 /// See the module. An error says what was promised and not kept.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Ledger {
     limits: PortLimits,
     /// Counts what happens.
@@ -192,6 +195,7 @@ pub struct Ledger {
     unsent_links: BTreeSet<(Pid, Pid)>,
     groups: groups::Groups,
     timers: timers::Timers,
+    orders: upgrades::Orders,
     /// What came of it all.
     pub counts: ProcessCounts,
 }

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use neurath_kernel::kernel::ProcessInfo;
 use neurath_kernel::session::wire::{self, WireTypes};
 use neurath_kernel::session::{EndCause, Unconfirmed};
 use neurath_kernel::trace::{Kind, TraceEvent, TraceFilter, WatchId};
 use neurath_kernel::{
-    Body, CodeId, Effect, Kernel, KernelConfig, NodeMessage, Outcome, Place, Program, ProgramEntry, Signal, Slot,
-    SpawnRequest, Turn, Work, node_itself,
+    Body, CodeId, Effect, Kernel, KernelConfig, NodeMessage, Outcome, Place, Port, Program, ProgramEntry, Signal, Slot,
+    SpawnRequest, Turn, UpgradeOrder, Work, node_itself,
 };
 use neurath_proto::envelope::{Envelope, SchemaId};
 use neurath_proto::id::{Incarnation, NodeId};
@@ -25,6 +26,8 @@ use crate::check::processes::{Deed, Epochs, Ledger};
 use crate::guest::{Alike, Guest, KNOWN, READS, Scene, Verdict};
 use crate::network::MS;
 use crate::rng::Rng;
+
+mod upgrades;
 
 /// Turns of a shard before it looks at its inbox again.
 const TURNS: u32 = 32;
@@ -45,6 +48,8 @@ pub struct Society {
     pub lag_max_ns: u64,
     /// Until then processes begin things.
     pub until: u64,
+    /// How often of a hundred times that a shard runs the code of one of its processes is to be changed.
+    pub upgrade_percent: u64,
     /// The dice of processes.
     pub seed: u64,
 }
@@ -161,6 +166,7 @@ impl Cluster {
         it.shards[shard].kernel.advance(self.now);
         self.settle(node, shard)?;
         self.replenish(node, shard)?;
+        self.order_upgrade(node, shard)?;
         while let Some(input) = self.next_input(node, shard) {
             self.input(node, shard, input)?;
             self.settle(node, shard)?;
@@ -193,7 +199,7 @@ impl Cluster {
         let young = self.society.is_some_and(|society| self.now < society.until);
         let kernel = &mut self.nodes[node].shards[shard].kernel;
         if young && kernel.is_empty() {
-            kernel.spawn(&program(), 0, Vec::new(), None, None)?;
+            kernel.spawn(&program(1), 0, Vec::new(), None, None)?;
         }
         self.settle(node, shard)
     }
@@ -204,31 +210,51 @@ impl Cluster {
         let nodes: Vec<NodeId> = (0..self.nodes.len()).map(Self::id).collect();
         let it = &mut self.nodes[node].shards[shard];
         let Some(Turn { slot, pid, mut port, work }) = it.kernel.next_turn() else { return Ok(false) };
-        if let Work::Start { .. } = work {
-            let seed = society.seed ^ Rng::new(pid.node.0 ^ pid.serial.0 ^ u64::from(pid.incarnation.0) << 40).number();
-            it.guests.insert(slot, Guest::new(pid, Rng::new(seed)));
+        match work {
+            Work::Start { program, .. } => {
+                let dice = pid.node.0 ^ pid.serial.0 ^ u64::from(pid.incarnation.0) << 40;
+                let rng = Rng::new(society.seed ^ Rng::new(dice).number());
+                it.guests.insert(slot, Guest::new(pid, program.artifact[0], rng));
+            }
+            Work::Upgrade(order) => {
+                self.upgrade(node, shard, slot, port, &order)?;
+                return Ok(true);
+            }
+            _ => {}
         }
         let guest = it.guests.get_mut(&slot).ok_or(format!("{pid} has a turn and was never started"))?;
         let active = self.now < society.until;
-        let mut scene =
-            Scene { now: self.now, ledger: &mut self.ledger, nodes: &nodes, active, living_max: society.living_max };
+        let living_max = society.living_max;
+        let mut scene = Scene { now: self.now, ledger: &mut self.ledger, nodes: &nodes, active, living_max };
         let (verdict, deeds) = guest.poll(&mut port, &mut scene)?;
-        let met = monitors_here(&deeds, &it.kernel, &self.ledger);
-        let outcome = match verdict {
+        match verdict {
             Verdict::Trap(reason) => {
                 self.ledger.ends_itself(pid, reason.clone());
-                Outcome::Failed(reason)
+                self.finish(node, shard, slot, port, Vec::new(), Outcome::Failed(reason))?;
             }
             Verdict::Exit(reason) => {
                 self.ledger.ends_itself(pid, reason.clone());
-                self.ledger.commit(pid, deeds, &it.epochs);
-                Outcome::Exited(reason)
+                self.finish(node, shard, slot, port, deeds, Outcome::Exited(reason))?;
             }
-            Verdict::Wait => {
-                self.ledger.commit(pid, deeds, &it.epochs);
-                Outcome::Pending
-            }
-        };
+            Verdict::Wait => self.finish(node, shard, slot, port, deeds, Outcome::Pending)?,
+        }
+        Ok(true)
+    }
+
+    /// Gives a process back to its kernel, with what it did if that stands.
+    fn finish(
+        &mut self,
+        node: usize,
+        shard: usize,
+        slot: Slot,
+        port: Box<Port>,
+        deeds: Vec<Deed>,
+        outcome: Outcome,
+    ) -> Result<(), String> {
+        let it = &mut self.nodes[node].shards[shard];
+        let pid = port.pid();
+        let met = monitors_here(&deeds, &it.kernel, &self.ledger);
+        self.ledger.commit(pid, deeds, &it.epochs);
         it.kernel.finish(slot, port, outcome);
         self.settle(node, shard)?;
         for (reference, to, was_alive) in met {
@@ -237,7 +263,7 @@ impl Cluster {
                 self.ledger.monitor_met(pid, reference, was_alive);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Deals with what a kernel says and wants.
@@ -254,7 +280,8 @@ impl Cluster {
                 Effect::Ended { slot, .. } => {
                     self.nodes[node].shards[shard].guests.remove(&slot);
                 }
-                Effect::ToExternal(..) | Effect::Interrupt(_) | Effect::UpgradeDone { .. } => {
+                Effect::UpgradeDone { id, pid, result } => self.ledger.upgrade_done(id, pid, &result)?,
+                Effect::ToExternal(..) | Effect::Interrupt(_) => {
                     return Err(format!("a kernel wants what nobody asked for: {effect:?}"));
                 }
             }
@@ -300,7 +327,7 @@ impl Cluster {
                     News::Drained(peer) => it.kernel.node_drained(peer),
                 }
             }
-            Input::Spawn(request) => it.kernel.spawn_for(&program(), request),
+            Input::Spawn(request) => it.kernel.spawn_for(&program(request.artifact[0]), request),
         }
         Ok(())
     }
@@ -484,6 +511,7 @@ impl Cluster {
             }
             for shard in &node.shards {
                 let here = shard.kernel.list();
+                check_versions(&here, &shard.guests)?;
                 epochs.extend(here.iter().map(|info| (info.pid, shard.epochs.clone())));
                 all.extend(here);
                 let id = Self::id(number);
@@ -508,6 +536,16 @@ fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(Ref, 
     here.collect()
 }
 
+/// Each process runs the code that its kernel takes it to run.
+fn check_versions(all: &[ProcessInfo], guests: &BTreeMap<Slot, Guest>) -> Result<(), String> {
+    let is_other = |info: &&ProcessInfo| {
+        let version = guests.get(&info.slot).map(Guest::version);
+        version.is_some_and(|version| info.program != program(version).name)
+    };
+    let wrong = all.iter().find(is_other);
+    wrong.map_or(Ok(()), |info| Err(format!("G3: {} does not run {}", info.pid, info.program)))
+}
+
 /// Whether a process was born on this shard, or would have been.
 fn is_home(kernel: &Kernel, pid: Pid) -> bool {
     let place = kernel.place();
@@ -518,11 +556,11 @@ fn encode(message: NodeMessage<'_>) -> Vec<u8> {
     [vec![tag::NODE], message.encode()].concat()
 }
 
-/// What all processes run.
-fn program() -> Arc<Program> {
-    let entries = vec![ProgramEntry { name: "guest".into(), accepts: None, is_server: false }];
-    let body = Body(Arc::new(()));
-    Arc::new(Program { code: CodeId(1), name: "guest@1".into(), artifact: [1; 32], entries, body })
+/// What all processes run, in one of its versions.
+fn program(version: u8) -> Arc<Program> {
+    let entries = vec![ProgramEntry { name: "guest".into(), accepts: None, is_server: true }];
+    let (code, name, body) = (CodeId(version.into()), format!("guest@{version}"), Body(Arc::new(())));
+    Arc::new(Program { code, name, artifact: [version; 32], entries, body })
 }
 
 fn lock(traces: &Mutex<Vec<TraceEvent>>) -> std::sync::MutexGuard<'_, Vec<TraceEvent>> {

@@ -37,6 +37,7 @@ pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
         living_max: rng.within(2..=5) as usize * nodes,
         lag_max_ns: rng.magnitude(MS / 100..=400 * MS),
         until: load_until,
+        upgrade_percent: rng.within(0..=3),
         seed: rng.number(),
     });
     let between_faults = rng.magnitude(300 * MS..=10_000 * MS);

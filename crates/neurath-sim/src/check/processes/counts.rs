@@ -62,4 +62,8 @@ counts! {
     timed,
     /// Timers that were cancelled in time.
     cancelled,
+    /// Changes of code.
+    upgraded,
+    /// Changes that were undone, or refused before they began.
+    rolled_back,
 }

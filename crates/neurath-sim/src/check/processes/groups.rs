@@ -11,7 +11,7 @@ use neurath_proto::{NodeId, Pid};
 use super::Ledger;
 
 /// See the module.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Groups {
     members: BTreeMap<String, BTreeSet<Pid>>,
     /// Who has been a member of something.

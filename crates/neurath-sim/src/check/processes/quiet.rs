@@ -61,6 +61,7 @@ impl Ledger {
             }
         }
         self.quiet_timers()?;
+        self.quiet_orders()?;
         if let Some(((pid, _), call)) = self.calls.iter().find(|((pid, _), _)| self.is_alive(*pid)) {
             return Err(format!("{pid} waits for ever for what it asked: {}", call.what));
         }

@@ -9,6 +9,7 @@ use neurath_proto::{NodeId, Pid};
 
 use super::Ledger;
 
+#[derive(Clone)]
 struct Timer {
     to: Pid,
     due: u64,
@@ -19,7 +20,7 @@ struct Timer {
 }
 
 /// See the module.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Timers {
     all: BTreeMap<(Pid, u64), Timer>,
     /// What was refused, since a mailbox was full: from whom, to whom.
