@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use neurath_kernel::action::Action;
-use neurath_kernel::{Fit, Found, Look, Message, Port, Types, WellKnown};
+use neurath_kernel::{Found, Look, Message, Port};
 use neurath_proto::abi::ReceiveId;
 use neurath_proto::cluster::{Answer, NodeDown, Question};
 use neurath_proto::envelope::{Class, Payload, SchemaId};
@@ -18,44 +18,14 @@ use neurath_proto::{Data, NodeId, Pid, Reader, Ref};
 use crate::check::processes::{Deed, Ledger};
 use crate::network::MS;
 use crate::rng::Rng;
+use crate::vocabulary::{Alike, KNOWN, READS, is_number, of_length};
 
-/// What processes say to each other: a number, and bytes that nobody reads.
-pub const NUMBER: SchemaId = SchemaId(10);
-/// What the runtime says.
-pub const KNOWN: WellKnown = WellKnown {
-    down: SchemaId(0),
-    exit: SchemaId(1),
-    answer: SchemaId(2),
-    not_delivered: SchemaId(3),
-    node_up: SchemaId(4),
-    node_down: SchemaId(5),
-};
-/// All that a process takes.
-pub const READS: [SchemaId; 7] =
-    [NUMBER, KNOWN.down, KNOWN.exit, KNOWN.answer, KNOWN.not_delivered, KNOWN.node_up, KNOWN.node_down];
 /// Messages that one poll sends to one process at most.
 pub const BURST: u64 = 4;
 /// Bytes of the longest message.
 pub const LONGEST: u64 = 8 << 10;
 /// Names that processes give each other.
 const NAMES: [&str; 4] = ["clock", "desk", "lamp", "stove"];
-
-/// Only equals fit.
-pub struct Alike;
-
-impl Types for Alike {
-    fn fit(&self, _: SchemaId, _: SchemaId) -> Fit {
-        Fit::No
-    }
-
-    fn mismatch(&self, _: &[SchemaId], writer: SchemaId) -> CallError {
-        CallError::NotSent(format!("nobody reads schema {}", writer.0))
-    }
-
-    fn name(&self, schema: SchemaId) -> String {
-        schema.0.to_string()
-    }
-}
 
 /// What a process sees of the world in a poll.
 pub struct Scene<'a> {
@@ -247,7 +217,7 @@ impl Guest {
     fn take(&mut self, scene: &mut Scene<'_>, message: &Message) -> Result<(), String> {
         let (me, bytes, ledger) = (self.pid, message.payload.as_slice(), &mut scene.ledger);
         match message.schema {
-            NUMBER => {
+            schema if is_number(schema) => {
                 let number = decode(bytes)?;
                 ledger.taken(message.from, me, number)?;
                 if message.class == Class::Call {
@@ -267,7 +237,7 @@ impl Guest {
         self.owed.retain(|(to, reference, number)| {
             let later = active && rng.chance(30);
             // Replies are short, and what has no room now has it in the next poll.
-            later || port.send(*to, Class::Reply, *reference, NUMBER, payload(*number, 8)).is_err()
+            later || port.send(*to, Class::Reply, *reference, of_length(8), payload(*number, 8)).is_err()
         });
     }
 
@@ -364,7 +334,8 @@ impl Guest {
                 return;
             }
             let payload = payload(scene.ledger.next(self.pid, to) + before as u64, length(&mut self.rng));
-            if port.send(to, Class::Message, Ref::NONE, NUMBER, payload).is_err() {
+            let schema = of_length(payload.len());
+            if port.send(to, Class::Message, Ref::NONE, schema, payload).is_err() {
                 return;
             }
             deeds.push(Deed::Sent { to });
@@ -379,7 +350,8 @@ impl Guest {
         let number = scene.ledger.next(self.pid, to) + before as u64;
         let reference = port.reference();
         let payload = payload(number, length(&mut self.rng));
-        if port.send(to, Class::Call, reference, NUMBER, payload).is_ok() {
+        let schema = of_length(payload.len());
+        if port.send(to, Class::Call, reference, schema, payload).is_ok() {
             self.asked.insert(reference, Asked::Call(number));
             deeds.push(Deed::Sent { to });
             deeds.push(Deed::Called { to, reference });

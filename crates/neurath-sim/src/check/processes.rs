@@ -16,8 +16,9 @@ use neurath_proto::notice::{Down, Exit};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
 
-use crate::guest::{BURST, NUMBER, decode};
+use crate::guest::{BURST, decode};
 use crate::rng::Rng;
+use crate::vocabulary::is_number;
 
 pub use counts::ProcessCounts;
 
@@ -471,7 +472,7 @@ impl Ledger {
                 self.living.push(pid);
                 self.directory.push(pid);
             }
-            Happened::Received(post) if post.schema == NUMBER && post.class != Class::Reply => {
+            Happened::Received(post) if is_number(post.schema) && post.class != Class::Reply => {
                 self.pair(post.peer, pid).delivered += 1;
                 self.wait(post.peer, pid, 1);
                 self.check_mailbox(pid)?;
@@ -650,7 +651,7 @@ impl Pair {
 
 /// Messages of processes to each other, but answers.
 fn is_followed(envelope: &Envelope) -> bool {
-    envelope.schema == NUMBER && envelope.class != Class::Reply
+    is_number(envelope.schema) && envelope.class != Class::Reply
 }
 
 fn least() -> Pid {
