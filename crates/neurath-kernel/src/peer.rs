@@ -12,7 +12,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
 use core::fmt;
 
 use neurath_proto::envelope::{Envelope, SchemaId};
@@ -24,7 +24,7 @@ use crate::session::message::Message;
 use crate::session::wire::{self, WireTypes};
 use crate::session::{
     CloseReason, ConnectionId, Credit, DialId, EndCause, EndReason, Outbound, SendError, Session, SessionConfig,
-    SessionEffect,
+    SessionEffect, Unconfirmed,
 };
 use crate::signal::{Signal, node_itself};
 
@@ -69,8 +69,17 @@ pub struct Peer {
     /// The peer broke the protocol: nothing more is taken from it in this association.
     broken: bool,
     effects: VecDeque<PeerEffect>,
+    /// An association that has ended, and what of it has not come out yet.
+    ending: Option<Ending>,
     /// A signal that is being encoded, but for its payload.
     head: Vec<u8>,
+}
+
+struct Ending {
+    association: Option<Association>,
+    reason: EndReason,
+    unconfirmed: usize,
+    lost: vec::IntoIter<Unconfirmed>,
 }
 
 /// What is to be done, and what was learned, in order.
@@ -134,7 +143,7 @@ pub enum PeerEffect {
         reason: EndReason,
         /// How many have ended by now, this one among them: who has heard of it says so with what it sends.
         epoch: u64,
-        /// How many messages of signals and of the nodes themselves are not known to have arrived.
+        /// How many messages are not known to have arrived, those of the nodes themselves among them.
         unconfirmed: usize,
     },
     /// Hold back who sends to this peer, on all shards.
@@ -279,6 +288,7 @@ impl Peer {
             epoch: 0,
             broken: false,
             effects: VecDeque::new(),
+            ending: None,
             head: Vec::new(),
         }
     }
@@ -358,7 +368,7 @@ impl Peer {
             if let Err(error) = self.session.queue_first(now, message.encode()) {
                 if index > 0 {
                     // The peer would take the next schema for the rest of this one.
-                    self.session.end(now, EndCause::Overfull);
+                    self.end(now, EndCause::Overfull);
                 }
                 return Err(error);
             }
@@ -376,17 +386,33 @@ impl Peer {
         match why {
             // Its end cuts the ties of whoever waits.
             Unsent::Ended => {}
-            Unsent::TooLong { .. } => self.session.end(now, EndCause::TooLong),
-            Unsent::Full => self.session.end(now, EndCause::Overfull),
+            Unsent::TooLong { .. } => self.end(now, EndCause::TooLong),
+            Unsent::Full => self.end(now, EndCause::Overfull),
+        }
+    }
+
+    /// The peer has said only now that it takes nothing so long as this.
+    fn refused(&mut self, now: u64, bytes: Vec<u8>, limit_bytes: u32) {
+        if let Some(Message::Schema { .. }) = Message::decode(&bytes) {
+            // What needs it would be no signal for the peer.
+            return self.end(now, EndCause::TooLong);
+        }
+        if let Some(signal) = self.decode_own(bytes) {
+            self.unsent(now, signal, Unsent::TooLong { limit_bytes });
+        }
+    }
+
+    /// Ends the association that whatever has come out last belongs to; one that has ended is not taken for the next.
+    fn end(&mut self, now: u64, cause: EndCause) {
+        if self.epoch == self.session.ended() {
+            self.session.end(now, cause);
         }
     }
 
     /// A signal that this node has encoded itself.
     fn decode_own(&self, bytes: Vec<u8>) -> Option<Signal> {
         match Message::decode(&bytes)? {
-            Message::Signal(_) => {
-                wire::decode_owned(bytes, Message::SIGNAL_AT, &Own(&*self.schemas, &self.declared)).ok()
-            }
+            Message::Signal(_) => wire::decode_owned(bytes, Message::SIGNAL_AT, &*self.schemas).ok(),
             _ => None,
         }
     }
@@ -396,6 +422,9 @@ impl Peer {
     /// The next thing to be done or learned, in order.
     pub fn poll(&mut self, now: u64) -> Option<PeerEffect> {
         loop {
+            if let Some(ending) = self.ending.take() {
+                return Some(self.tell_end(ending));
+            }
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
             }
@@ -424,36 +453,11 @@ impl Peer {
                     return Some(PeerEffect::Up { association, incarnation });
                 }
                 SessionEffect::Ended { association, reason, unconfirmed } => {
-                    self.epoch += 1;
-                    self.declared.clear();
-                    self.known.clear();
-                    self.begun.clear();
-                    self.broken = false;
-                    let count = unconfirmed.len();
-                    for lost in unconfirmed {
-                        let maybe_delivered = lost.maybe_delivered;
-                        if let Some(signal) = self.decode_own(lost.bytes) {
-                            let lost = PeerEffect::Unconfirmed { signal, association, reason, maybe_delivered };
-                            self.effects.push_back(lost);
-                        }
-                    }
-                    self.effects.push_back(PeerEffect::Down {
-                        association,
-                        reason,
-                        epoch: self.epoch,
-                        unconfirmed: count,
-                    });
+                    let (count, lost) = (unconfirmed.len(), unconfirmed.into_iter());
+                    self.ending = Some(Ending { association, reason, unconfirmed: count, lost });
                 }
                 SessionEffect::Refused { messages, limit_bytes } => {
-                    // What has ended since has told everybody who waited.
-                    let is_open = self.epoch == self.session.ended();
-                    for refused in messages {
-                        if let Some(signal) = self.decode_own(refused.bytes)
-                            && (is_open || signal.may_fail())
-                        {
-                            self.unsent(now, signal, Unsent::TooLong { limit_bytes });
-                        }
-                    }
+                    messages.into_iter().for_each(|refused| self.refused(now, refused.bytes, limit_bytes));
                 }
                 SessionEffect::Full => return Some(PeerEffect::Full),
                 SessionEffect::Drained => return Some(PeerEffect::Drained),
@@ -461,10 +465,27 @@ impl Peer {
         }
     }
 
+    /// What an association has lost, one after the other, and then its end.
+    fn tell_end(&mut self, mut ending: Ending) -> PeerEffect {
+        let Ending { association, reason, unconfirmed, .. } = ending;
+        while let Some(Unconfirmed { bytes, maybe_delivered, .. }) = ending.lost.next() {
+            if let Some(signal) = self.decode_own(bytes) {
+                self.ending = Some(ending);
+                return PeerEffect::Unconfirmed { signal, association, reason, maybe_delivered };
+            }
+        }
+        self.epoch += 1;
+        self.declared.clear();
+        self.known.clear();
+        self.begun.clear();
+        self.broken = false;
+        PeerEffect::Down { association, reason, epoch: self.epoch, unconfirmed }
+    }
+
     /// The peer broke the protocol, within it or in what it asks for: its association ends.
     pub fn broke(&mut self, now: u64, breach: Breach) {
         self.broken = true;
-        self.session.end(now, EndCause::PeerMisbehaved);
+        self.end(now, EndCause::PeerMisbehaved);
         self.effects.push_back(PeerEffect::Broken(breach));
     }
 
