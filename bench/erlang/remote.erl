@@ -2,8 +2,8 @@
 -module(remote).
 -export([run/3, echo/0, sink/2, member/3, nothing/0, watcher/3, nuisance/1]).
 -import(bench, [print/2, now_ns/0, latency/2]).
--define(B, 'b@127.0.0.1').
--define(C, 'c@127.0.0.1').
+-define(B, 'beta@127.0.0.1').
+-define(C, 'gamma@127.0.0.1').
 
 run(Task, N, K) ->
     reach(?B, 500),

@@ -16,6 +16,8 @@ use bench::kernels;
 use neurath_node::{InstallOptions, Node, NodeConfig};
 use serde_json::{Value, json};
 
+use crate::tasks::Task;
+
 pub use remote::{Other, be};
 
 /// The benchmark's program; only its servers have a second version.
@@ -30,7 +32,7 @@ pub fn run(task: &str, size: u64, repeats: u32, data: Option<PathBuf>, perf_map:
     let data = data.unwrap_or_else(|| thrown_away.path().to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        if remote::task(task).is_some() {
+        if let Some(task) = Task::named(task).filter(|task| !task.others().is_empty()) {
             return remote::run(&data, task, size, repeats, perf_map).await;
         }
         let ours = Ours::start(&data, perf_map).await?;

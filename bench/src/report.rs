@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::sides::{Samples, Side};
-use crate::tasks::{Peer, Row, Unit};
+use crate::tasks::{Peer, Row, TLS, Unit};
 
 /// The quantiles, as keys of samples.
 const QUANTILES: [&str; 3] = ["p50_us", "p99_us", "max_us"];
@@ -74,7 +74,7 @@ impl Report {
     pub fn line(&self, row: &Row) -> Result<String> {
         let Figures { ours, peer, ratio } = self.figures(row)?;
         let unit = row.unit.name();
-        let (ours, peer, name) = (shown(ours), shown(peer), peer_name(row));
+        let (ours, peer, name) = (shown(ours), shown(peer), row.peer.name());
         Ok(format!("{}: {ours} {unit}, {name} {peer} {unit}: {ratio:.2}", row.name))
     }
 
@@ -92,7 +92,7 @@ impl Report {
         json.insert("what".into(), row.what.into());
         json.insert("ours".into(), ours.into());
         json.insert("peer".into(), peer.into());
-        json.insert("peer_name".into(), peer_name(row).into());
+        json.insert("peer_name".into(), row.peer.name().into());
         json.insert("unit".into(), row.unit.name().into());
         json.insert("ratio".into(), ratio.into());
         if row.latency {
@@ -138,10 +138,8 @@ impl Report {
             String::from("| what | Neurath | peer | ratio | p50 / p99 / max | peer's |\n|---|--:|--:|--:|---|---|\n");
         for (row, [_, ours, peer, ratio, unit, quantiles, peers]) in rows.iter().zip(self.cells(rows)?) {
             let whose = match row.peer {
-                Peer::Erlang => "",
-                Peer::Native => " (native)",
-                Peer::Tcp => " (bare TCP)",
-                Peer::Undisturbed => " (none stopped)",
+                Peer::Erlang => String::new(),
+                other => format!(" ({})", other.name()),
             };
             let _ = writeln!(
                 out,
@@ -208,7 +206,7 @@ impl Report {
             ));
         }
         for plain in ["remote_round_trip", "remote_one_way_100B", "remote_bulk_64KiB"] {
-            let Some(row) = rows.iter().find(|row| row.task.strip_suffix("_tls") == Some(plain)) else { continue };
+            let Some(row) = rows.iter().find(|row| row.task.strip_suffix(TLS) == Some(plain)) else { continue };
             let ours = self.value(Side::Ours, row.task, row.key);
             if let (Some(ours), Some(peer)) = (ours, self.value(Side::Peer, plain, row.key)) {
                 let ratio = row.unit.ratio(ours, peer);
@@ -223,15 +221,6 @@ impl Report {
 }
 
 const COLUMNS: [&str; 7] = ["row", "ours", "peer", "ratio", "unit", "p50 / p99 / max", "peer's"];
-
-fn peer_name(row: &Row) -> &'static str {
-    match row.peer {
-        Peer::Erlang => "Erlang/OTP",
-        Peer::Native => "native Rust",
-        Peer::Tcp => "bare TCP",
-        Peer::Undisturbed => "none stopped",
-    }
-}
 
 /// The median; of maxima the largest; of counts the sum.
 fn together(key: &str, values: &[f64]) -> f64 {

@@ -20,6 +20,9 @@ pub const MEMBERS: u64 = 100;
 /// Who watch each process of `monitor_storm`, and how many monitors each of them has of it.
 pub const STORM: (u64, u64) = (10, 10);
 
+/// How the name of a task ends whose nodes speak TLS.
+pub const TLS: &str = "_tls";
+
 const fn task(name: &'static str, size: u64, quick_size: u64, repeats: u32) -> Task {
     Task { name, size, quick_size, repeats }
 }
@@ -28,16 +31,26 @@ impl Task {
     /// The nodes that the task needs beside the first.
     pub fn others(&self) -> &'static [&'static str] {
         match self.name {
-            "remote_stopped_peer" => &["b", "c"],
-            "monitor_storm" | "group_broadcast" => &["b"],
-            name if name.starts_with("remote_") => &["b"],
+            "remote_stopped_peer" => &["beta", "gamma"],
+            "monitor_storm" | "group_broadcast" => &["beta"],
+            name if name.starts_with("remote_") => &["beta"],
             _ => &[],
         }
     }
 
+    /// The task of this name.
+    pub fn named(name: &str) -> Option<&'static Task> {
+        TASKS.iter().find(|task| task.name == name)
+    }
+
     /// Whether the nodes speak TLS.
     pub fn tls(&self) -> bool {
-        self.name.ends_with("_tls")
+        self.name.ends_with(TLS)
+    }
+
+    /// What it does, without what carries the bytes.
+    pub fn without_tls(&self) -> &'static str {
+        self.name.strip_suffix(TLS).unwrap_or(self.name)
     }
 
     /// Whether all of it runs on one core, where no core must be woken.
@@ -89,6 +102,17 @@ pub enum Peer {
     Tcp,
     /// The same with no other node stopped; measured on our side.
     Undisturbed,
+}
+
+impl Peer {
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Erlang => "Erlang/OTP",
+            Peer::Native => "native Rust",
+            Peer::Tcp => "bare TCP",
+            Peer::Undisturbed => "none stopped",
+        }
+    }
 }
 
 /// A line of the result.

@@ -14,7 +14,7 @@ use neurath_proto::NodeId;
 use serde_json::{Value, json};
 
 use super::{Ours, number, print, print_latency};
-use crate::tasks::{MEMBERS, PAIRS, STORM};
+use crate::tasks::{MEMBERS, PAIRS, STORM, Task};
 
 /// Where all nodes listen.
 const ANYWHERE: &str = "127.0.0.1:0";
@@ -119,37 +119,27 @@ impl Started {
     }
 }
 
-/// A task of several nodes, without what carries their bytes.
-pub(super) fn task(name: &str) -> Option<&str> {
-    let name = name.strip_suffix("_tls").unwrap_or(name);
-    let several = name.starts_with("remote_") || matches!(name, "monitor_storm" | "group_broadcast");
-    several.then_some(name)
-}
-
 /// Takes `repeats` samples of a task of several nodes.
-pub(super) async fn run(data: &Path, name: &str, size: u64, repeats: u32, perf_map: bool) -> Result<()> {
-    let task = task(name).with_context(|| format!("there is no task `{name}`"))?;
-    let tls = task != name;
+pub(super) async fn run(data: &Path, task: &Task, size: u64, repeats: u32, perf_map: bool) -> Result<()> {
     // Certificates and addresses are those of one run.
     let data = tempfile::Builder::new().prefix("nodes-").tempdir_in(data)?;
     let own = data.path().join("node");
-    if tls {
+    if task.tls() {
         init_cluster(&own, "bench", "alpha")?;
     }
-    let transport = if tls { Transport::Tls } else { Transport::PlainLoopback };
+    let transport = if task.tls() { Transport::Tls } else { Transport::PlainLoopback };
     let cluster = cluster(transport(ANYWHERE.into()), "alpha");
     let config = NodeConfig { perf_map, shards: 1, cluster: Some(cluster), ..NodeConfig::new(own) };
     let ours = Ours::start_with(config, data.path()).await?;
-    let mut others = vec![Started::start(data.path(), "beta", &ours.node, tls)?];
-    if task == "remote_stopped_peer" {
-        others.push(Started::start(data.path(), "gamma", &ours.node, tls)?);
-    }
+    let others: Result<Vec<Started>> =
+        task.others().iter().map(|name| Started::start(data.path(), name, &ours.node, task.tls())).collect();
+    let others = others?;
     for other in &others {
         ours.node.introduce(other.node, other.name, &other.address)?;
     }
     ours.connected(others.len()).await?;
     for _ in 0..repeats {
-        ours.remote(task, size, &others).await?;
+        ours.remote(task.without_tls(), size, &others).await?;
     }
     ours.node.stop();
     Ok(())

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use neurath_kernel::action::Action;
-use neurath_kernel::{Fit, Found, Look, Message, Port, Types, WellKnown};
+use neurath_kernel::{Found, Look, Message, Port};
 use neurath_proto::abi::{ReceiveId, take_flags};
 use neurath_proto::cluster::{Answer, NodeDown};
 use neurath_proto::envelope::{Class, Payload, SchemaId};
@@ -18,45 +18,14 @@ use neurath_proto::{Data, NodeId, Pid, Reader, Ref};
 use crate::check::processes::{Deed, Ledger};
 use crate::network::MS;
 use crate::rng::Rng;
+use crate::vocabulary::{Alike, KNOWN, READS, TIMED, is_number, of_length};
 
 mod deeds;
 
-/// What processes say to each other: a number, and bytes that nobody reads.
-pub const NUMBER: SchemaId = SchemaId(10);
-/// What they say later: the number of the timer.
-pub const TIMED: SchemaId = SchemaId(11);
-/// What the runtime says.
-pub const KNOWN: WellKnown = WellKnown {
-    down: SchemaId(0),
-    exit: SchemaId(1),
-    answer: SchemaId(2),
-    not_delivered: SchemaId(3),
-    node_up: SchemaId(4),
-    node_down: SchemaId(5),
-};
-/// All that a process takes.
-pub const READS: [SchemaId; 8] =
-    [NUMBER, TIMED, KNOWN.down, KNOWN.exit, KNOWN.answer, KNOWN.not_delivered, KNOWN.node_up, KNOWN.node_down];
 /// Messages that one poll sends to one process at most.
 pub const BURST: u64 = 4;
 /// Bytes of the longest message.
 pub const LONGEST: u64 = 8 << 10;
-/// Only equals fit.
-pub struct Alike;
-
-impl Types for Alike {
-    fn fit(&self, _: SchemaId, _: SchemaId) -> Fit {
-        Fit::No
-    }
-
-    fn mismatch(&self, _: &[SchemaId], writer: SchemaId) -> CallError {
-        CallError::NotSent(format!("nobody reads schema {}", writer.0))
-    }
-
-    fn name(&self, schema: SchemaId) -> String {
-        schema.0.to_string()
-    }
-}
 
 /// What a process sees of the world in a poll.
 pub struct Scene<'a> {
@@ -115,7 +84,7 @@ pub struct Guest {
     addressees: Vec<Pid>,
     timers: Vec<Timer>,
     /// How many timers it has set.
-    timed: u64,
+    timed: u32,
 }
 
 /// An answer that it waits for.
@@ -139,7 +108,7 @@ enum Asked {
 #[derive(Clone)]
 struct Timer {
     reference: Ref,
-    number: u64,
+    number: u32,
     due: u64,
 }
 
@@ -337,7 +306,7 @@ impl Guest {
         let (me, bytes, now, ledger) = (self.pid, message.payload.as_slice(), scene.now, &mut scene.ledger);
         match message.schema {
             TIMED => ledger.timer_taken(message.from, me, decode(bytes)?, now),
-            NUMBER => {
+            schema if is_number(schema) => {
                 let number = decode(bytes)?;
                 ledger.taken(message.from, me, number)?;
                 if message.class == Class::Call {
@@ -357,7 +326,7 @@ impl Guest {
         self.owed.retain(|(to, reference, number)| {
             let later = active && rng.chance(30);
             // Replies are short, and what has no room now has it in the next poll.
-            later || port.send(*to, Class::Reply, *reference, NUMBER, payload(*number, 8)).is_err()
+            later || port.send(*to, Class::Reply, *reference, of_length(8), payload(*number, 8)).is_err()
         });
     }
 
@@ -389,7 +358,7 @@ impl Guest {
 }
 
 /// A number, and zeros behind it.
-fn payload(number: u64, length: usize) -> Payload {
+fn payload(number: impl Data, length: usize) -> Payload {
     let mut bytes = Vec::with_capacity(length);
     number.encode(&mut bytes);
     bytes.resize(length.max(bytes.len()), 0);

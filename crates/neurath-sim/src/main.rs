@@ -144,6 +144,7 @@ fn print(scenario: Scenario, report: &Report) {
         unreachable,
         full,
         violations,
+        breaches,
     } = counts;
     if scenario == Scenario::Processes {
         print_processes(&processes);
@@ -153,7 +154,7 @@ fn print(scenario: Scenario, report: &Report) {
         );
     }
     println!(
-        "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations"
+        "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations, {breaches} breaches"
     );
     println!("  {full} times senders were held back");
     if scenario == Scenario::Fairness {

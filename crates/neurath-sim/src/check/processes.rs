@@ -16,8 +16,9 @@ use neurath_proto::notice::{Down, Exit};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
 
-use crate::guest::{BURST, NUMBER, TIMED, decode};
+use crate::guest::{BURST, decode};
 use crate::rng::Rng;
+use crate::vocabulary::{TIMED, is_number};
 
 pub use counts::ProcessCounts;
 
@@ -104,14 +105,14 @@ pub enum Deed {
         /// To whom.
         to: Pid,
         /// Which of its timers this is.
-        number: u64,
+        number: u32,
         /// Not before.
         due: u64,
     },
     /// It was told that a timer will not fire.
     CancelTimer {
         /// Which.
-        number: u64,
+        number: u32,
     },
 }
 
@@ -524,7 +525,7 @@ impl Ledger {
                 self.living.push(pid);
                 self.directory.push(pid);
             }
-            Happened::Received(post) if post.schema == NUMBER && post.class != Class::Reply => {
+            Happened::Received(post) if is_number(post.schema) && post.class != Class::Reply => {
                 self.pair(post.peer, pid).delivered += 1;
                 self.wait(post.peer, pid, 1);
                 self.check_mailbox(pid)?;
@@ -710,7 +711,7 @@ impl Pair {
 
 /// Messages of processes to each other, but answers.
 fn is_followed(envelope: &Envelope) -> bool {
-    envelope.schema == NUMBER && envelope.class != Class::Reply
+    is_number(envelope.schema) && envelope.class != Class::Reply
 }
 
 fn least() -> Pid {

@@ -10,10 +10,11 @@ use neurath_proto::envelope::Class;
 use neurath_proto::reason::ExitReason;
 use neurath_proto::{NodeId, Pid, Ref};
 
-use super::{Asked, BURST, Guest, LONGEST, NUMBER, Scene, TIMED, Timer, Wish, payload};
+use super::{Asked, BURST, Guest, LONGEST, Scene, Timer, Wish, payload};
 use crate::check::processes::Deed;
 use crate::network::MS;
 use crate::rng::Rng;
+use crate::vocabulary::{TIMED, of_length};
 
 /// Names that processes give each other.
 const NAMES: [&str; 4] = ["clock", "desk", "lamp", "stove"];
@@ -92,7 +93,8 @@ impl Guest {
                 return;
             }
             let payload = payload(scene.ledger.next(self.pid, to) + before as u64, length(&mut self.rng));
-            if port.send(to, Class::Message, Ref::NONE, NUMBER, payload).is_err() {
+            let schema = of_length(payload.len());
+            if port.send(to, Class::Message, Ref::NONE, schema, payload).is_err() {
                 return;
             }
             deeds.push(Deed::Sent { to });
@@ -107,7 +109,8 @@ impl Guest {
         let number = scene.ledger.next(self.pid, to) + before as u64;
         let reference = port.reference();
         let payload = payload(number, length(&mut self.rng));
-        if port.send(to, Class::Call, reference, NUMBER, payload).is_ok() {
+        let schema = of_length(payload.len());
+        if port.send(to, Class::Call, reference, schema, payload).is_ok() {
             self.wish(reference, Asked::Call(number));
             deeds.push(Deed::Sent { to });
             deeds.push(Deed::Called { to, reference });

@@ -22,23 +22,23 @@ struct Timer {
 /// See the module.
 #[derive(Clone, Default)]
 pub(super) struct Timers {
-    all: BTreeMap<(Pid, u64), Timer>,
+    all: BTreeMap<(Pid, u32), Timer>,
     /// What was refused, since a mailbox was full: from whom, to whom.
     refused: BTreeMap<(Pid, Pid), u64>,
 }
 
 impl Timers {
-    pub(super) fn set(&mut self, from: Pid, to: Pid, number: u64, due: u64) {
+    pub(super) fn set(&mut self, from: Pid, to: Pid, number: u32, due: u64) {
         self.all.insert((from, number), Timer { to, due, cancelled: false, taken: false, given_back: None });
     }
 
-    pub(super) fn cancelled(&mut self, from: Pid, number: u64) {
+    pub(super) fn cancelled(&mut self, from: Pid, number: u32) {
         if let Some(timer) = self.all.get_mut(&(from, number)) {
             timer.cancelled = true;
         }
     }
 
-    pub(super) fn given_back(&mut self, from: Pid, number: u64, maybe_delivered: bool) {
+    pub(super) fn given_back(&mut self, from: Pid, number: u32, maybe_delivered: bool) {
         if let Some(timer) = self.all.get_mut(&(from, number)) {
             timer.given_back = Some(maybe_delivered);
         }
@@ -59,7 +59,7 @@ impl Ledger {
     ///
     /// # Errors
     /// It should not have been there, or not yet.
-    pub fn timer_taken(&mut self, from: Pid, to: Pid, number: u64, now: u64) -> Result<(), String> {
+    pub fn timer_taken(&mut self, from: Pid, to: Pid, number: u32, now: u64) -> Result<(), String> {
         let name = format!("what timer {number} of {from} sent was taken by {to} at {now} ns");
         let timer = self.timers.all.get_mut(&(from, number)).ok_or_else(|| format!("{name}, and it was never set"))?;
         let wrong = match timer {
