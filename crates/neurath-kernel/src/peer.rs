@@ -380,7 +380,10 @@ impl Peer {
 
     /// Something has found no way. If nobody can be told of it, the association ends, so that nobody waits for it.
     fn unsent(&mut self, now: u64, signal: Signal, why: Unsent) {
-        if signal.may_fail() {
+        // Whoever wanted this link hears of the end, which cuts it. Told of it later, it could take that for a link that it
+        // has asked for since: links have no refs.
+        let is_cut = why == Unsent::Ended && matches!(signal, Signal::Link { .. });
+        if signal.may_fail() && !is_cut {
             return self.effects.push_back(PeerEffect::Unsent { signal, why });
         }
         match why {

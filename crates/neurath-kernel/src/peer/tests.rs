@@ -252,18 +252,23 @@ fn a_schema_that_is_declared_in_pieces_is_known_when_the_last_has_come() {
 fn what_is_said_by_who_has_not_heard_of_an_end_does_not_get_into_the_next_association() {
     let mut wire = Wire::connected();
     let link = || Signal::Link { to: of(THERE), from: of(HERE) };
+    let watch = || Signal::Monitor { to: of(THERE), from: of(HERE), reference: Ref::new(1, 1) };
     wire.peer.session_mut().end(wire.now, EndCause::Asked);
     // The end has happened, and not even this shard has heard of it.
-    assert!(!wire.peer.send(wire.now, 0, link()));
+    assert!(!wire.peer.send(wire.now, 0, watch()));
     wire.settle();
     let effects = wire.take();
     let [PeerEffect::Unsent { signal, why: Unsent::Ended }, PeerEffect::Down { epoch: 1, .. }] = &effects[..] else {
         panic!("{effects:?}");
     };
-    assert_eq!(*signal, link());
+    assert_eq!(*signal, watch());
     wire.connect();
-    assert!(!wire.peer.send(wire.now, 0, link()), "another shard has not heard of it");
+    assert!(!wire.peer.send(wire.now, 0, watch()), "another shard has not heard of it");
     assert!(!wire.peer.send(wire.now, 0, exit()), "who waits for this was told by the end");
+    assert!(
+        !wire.peer.send(wire.now, 0, link()),
+        "the end has cut it, and who hears of it now may have asked for another"
+    );
     assert!(wire.peer.send(wire.now, 1, link()));
     wire.settle();
     let effects = wire.take();
