@@ -433,9 +433,13 @@ impl Peer {
             }
             match self.session.poll_effect()? {
                 SessionEffect::Deliver { bytes, credit } if bytes.first() == Some(&Message::SIGNAL) && !self.broken => {
-                    match self.read_signal(bytes) {
-                        Ok(signal) => return Some(PeerEffect::Signal { signal, credit }),
-                        Err(breach) => self.broke(now, breach),
+                    // Decoded when it is asked for, it lies in no other queue and is moved once.
+                    match wire::decode_owned(bytes, Message::SIGNAL_AT, &Theirs(&*self.schemas, &self.known)) {
+                        Ok(signal) if signal.is_between(self.peer, self.node) => {
+                            return Some(PeerEffect::Signal { signal, credit });
+                        }
+                        Ok(_) => self.broke(now, Breach::SpeaksForOthers),
+                        Err(error) => self.broke(now, Breach::NoSignal(error)),
                     }
                     self.session.consumed(now, credit);
                 }
@@ -492,15 +496,7 @@ impl Peer {
         self.effects.push_back(PeerEffect::Broken(breach));
     }
 
-    /// A message has come that is a signal. It is decoded when it is asked for, and lies nowhere in between.
-    #[inline]
-    fn read_signal(&self, bytes: Vec<u8>) -> Result<Signal, Breach> {
-        let types = Theirs(&*self.schemas, &self.known);
-        let signal = wire::decode_owned(bytes, Message::SIGNAL_AT, &types).map_err(Breach::NoSignal)?;
-        if signal.is_between(self.peer, self.node) { Ok(signal) } else { Err(Breach::SpeaksForOthers) }
-    }
-
-    /// Any other message has come.
+    /// A message has come that is for the node itself.
     fn hear(&mut self, bytes: &[u8]) -> Result<Option<PeerEffect>, Breach> {
         if self.broken {
             return Ok(None);
@@ -517,7 +513,7 @@ impl Peer {
                 PeerEffect::Piece { artifact, offset, length, bytes: bytes.to_vec() }
             }
             Message::Absent { artifact } => PeerEffect::Absent { artifact },
-            // Read above, where it can be moved.
+            // For processes.
             Message::Signal(_) => return Ok(None),
         }))
     }

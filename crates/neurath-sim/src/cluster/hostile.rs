@@ -1,5 +1,5 @@
-//! A node whose bytes break the protocol in every way. It is a node like the others, with sessions of its own, so that it
-//! comes as far as they do; what it writes is spoiled on its way.
+//! A node that breaks the protocol in every way. It is a node like the others, with peers of its own, so that it comes as far
+//! as they do; some of what it says is not true, and what it writes is spoiled on its way.
 //!
 //! Invariant: what it does to others goes through their connections only, and under its own identity.
 
