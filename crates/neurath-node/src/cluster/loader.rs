@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
+use neurath_kernel::peer::MODULE_PIECE_BYTES;
 use neurath_kernel::{NodeMessage, Program, SpawnRequest};
 use neurath_proto::NodeId;
 
@@ -16,8 +17,6 @@ use crate::inbox::Inbox;
 use crate::node::Library;
 use crate::shard::{Command, Input};
 
-/// Bytes of a module in one message.
-pub(super) const PIECE: usize = 256 << 10;
 /// Modules that are fetched at a time; beyond that requests are refused.
 const FETCHES_MAX: usize = 64;
 /// Requests that wait for one module.
@@ -241,7 +240,7 @@ impl Loader {
         let Some((_, module)) = &self.serving else { return self.post(node, NodeMessage::Absent { artifact }) };
         let length = module.len() as u64;
         let rest = module.get(offset as usize..).unwrap_or_default();
-        let bytes = &rest[..rest.len().min(PIECE)];
+        let bytes = &rest[..rest.len().min(MODULE_PIECE_BYTES)];
         self.post(node, NodeMessage::Piece { artifact, offset, length, bytes });
         if offset + bytes.len() as u64 >= length {
             self.serving = None;

@@ -105,7 +105,7 @@ impl Shard {
         let now = self.shared.clock.now();
         network.now = now;
         network.peers.pump(now);
-        while let Some(news) = self.network.as_mut().and_then(|network| network.peers.next_news()) {
+        while let Some(news) = self.network.as_mut().and_then(|network| network.peers.next_news(now)) {
             self.learn(news);
             self.deal_with_effects();
         }
@@ -136,6 +136,7 @@ impl Shard {
         match news {
             News::Signal(signal) => self.kernel.signal(signal),
             News::Unsent(signal, why) => self.kernel.unsent(signal, &why),
+            News::Unconfirmed(signal, why) => self.kernel.unconfirmed(signal, &why),
             News::Node(news) => {
                 if let NodeNews::Down { node, .. } = &news {
                     // There is none when the node stops.
