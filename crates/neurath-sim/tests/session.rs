@@ -40,7 +40,7 @@ fn small_messages_wait_neither_for_large_ones_nor_for_a_peer_that_stands_still()
 #[test]
 fn connections_that_cross_do_not_displace_each_other() {
     // Once they did, where only one connection may be on its way.
-    simulate(&Run::new(Scenario::Session, 2978)).unwrap_or_else(|failure| panic!("{failure}"));
+    simulate(&Run::new(Scenario::Session, 4568)).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
