@@ -12,6 +12,7 @@ mod hash;
 pub mod kernel;
 pub mod mailbox;
 pub mod membership;
+pub mod peer;
 pub mod plan;
 pub mod port;
 pub mod process;
@@ -25,6 +26,7 @@ pub use hash::{IdHasher, IdMap, IdSet};
 pub use kernel::{Effect, Kernel, KernelConfig, Outcome, Place, Slot, Turn, WellKnown, Work};
 pub use mailbox::{Mailbox, Message};
 pub use membership::{Membership, MembershipConfig, MembershipEffect};
+pub use peer::{Peer, PeerEffect};
 pub use port::{Found, Look, Port, PortLimits, Serials};
 pub use process::{
     Body, CodeId, Counts, Hold, ProcessRecord, Program, ProgramEntry, Standing, UpgradeId, UpgradeOrder,

@@ -62,6 +62,7 @@ pub struct Session {
     /// For the next write.
     spare: Vec<u8>,
     opened: u64,
+    ended: u64,
     unconfirmed: u64,
 }
 
@@ -105,6 +106,7 @@ impl Session {
             effects: VecDeque::new(),
             spare: Vec::new(),
             opened: 0,
+            ended: 0,
             unconfirmed: 0,
         }
     }
@@ -254,6 +256,13 @@ impl Session {
         self.effects.pop_front()
     }
 
+    /// How many associations have ended, or did not come about in time: so many [`SessionEffect::Ended`] there were, or are
+    /// still to be polled.
+    #[inline]
+    pub fn ended(&self) -> u64 {
+        self.ended
+    }
+
     /// How it stands.
     pub fn info(&self) -> SessionInfo {
         let mut info = SessionInfo {
@@ -337,6 +346,7 @@ impl Session {
         if !was_open && self.wanted_until.is_none() {
             return;
         }
+        self.ended += 1;
         self.wanted_until = None;
         if let Some(live) = self.live {
             let close = match reason {

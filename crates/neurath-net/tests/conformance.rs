@@ -21,6 +21,7 @@ conformance! {
     bytes_go_both_ways
     many_bytes_arrive_whole
     what_does_not_fit_into_the_socket_waits_and_is_not_lost
+    whoever_reads_until_it_is_emptied_has_heard_all_that_was_there
     whoever_reads_until_it_is_emptied_and_waits_for_the_next_event_hears_everything
     one_side_can_finish_while_the_other_goes_on
     a_peer_that_ignores_the_end_is_rid_of_by_dropping_it
@@ -95,6 +96,20 @@ fn what_does_not_fit_into_the_socket_waits_and_is_not_lost(world: &World) {
     assert!(!at_a.connection.wants_write());
 }
 
+/// All is there before the reader begins, and the writer is silent then: nothing tells the reader of what it left.
+fn whoever_reads_until_it_is_emptied_has_heard_all_that_was_there(world: &World) {
+    let (a, b) = (world.node(1), world.node(2));
+    // TLS cuts what is written into records of 16 KiB; the last amount still fits into a socket that nobody reads.
+    for length in [1, 4_096, 16_384, 17_000, 33_000, 50_000] {
+        for at_once in [1, 100, 4_096, 16 << 10, 20_000, 128 << 10] {
+            let (mut at_a, mut at_b) = a.connect(&b);
+            let sent = pattern(length);
+            at_a.send(&sent).unwrap();
+            assert!(at_b.hear_at_events(length, at_once) == sent, "{length} bytes, read {at_once} at once, differ");
+        }
+    }
+}
+
 /// Also if the reader stood still until no more could be written.
 fn whoever_reads_until_it_is_emptied_and_waits_for_the_next_event_hears_everything(world: &World) {
     let (a, b) = (world.node(1), world.node(2));
@@ -106,7 +121,7 @@ fn whoever_reads_until_it_is_emptied_and_waits_for_the_next_event_hears_everythi
     }
     let rest = piece.len() - written % piece.len();
     let all = written + rest + 100 * piece.len();
-    let reader = std::thread::spawn(move || at_b.hear_at_events(all));
+    let reader = std::thread::spawn(move || at_b.hear_at_events(all, 128 << 10));
     at_a.send(&piece[piece.len() - rest..]).unwrap();
     for _ in 0..100 {
         at_a.send(&piece).unwrap();

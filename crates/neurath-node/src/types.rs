@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use neurath_kernel::peer::Schemas;
 use neurath_kernel::session::wire::WireTypes;
 use neurath_kernel::{Fit, Types, WellKnown};
 use neurath_proto::cluster::{Answer, NodeDown, NodeUp};
@@ -193,6 +194,16 @@ impl WireTypes for TypeTable {
 
     fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
         self.read().by_hash.get(&hash).copied()
+    }
+}
+
+impl Schemas for TypeTable {
+    fn encoded(&self, id: SchemaId) -> Vec<u8> {
+        self.schema(id).map(|schema| schema.encode()).unwrap_or_default()
+    }
+
+    fn intern(&self, schema: Schema) -> Result<SchemaId, String> {
+        Self::intern(self, schema).map_err(|error| error.to_string())
     }
 }
 

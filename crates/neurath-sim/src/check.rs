@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use neurath_kernel::SessionConfig;
-use neurath_kernel::session::{EndReason, SessionInfo, Unconfirmed};
+use neurath_kernel::session::{EndCause, EndReason, SessionInfo, Unconfirmed};
 use neurath_proto::frame::Association;
 
 pub mod members;
@@ -100,8 +100,10 @@ pub struct Counts {
     pub unreachable: u64,
     /// Times that senders were to be held.
     pub full: u64,
-    /// Ended because the peer broke the protocol, which a hostile one did.
+    /// Ended because the peer broke the protocol of frames, which a hostile one did.
     pub violations: u64,
+    /// Ended because the peer said what it may not, within messages or in gossip.
+    pub breaches: u64,
 }
 
 impl Counts {
@@ -119,6 +121,7 @@ impl Counts {
             unreachable,
             full,
             violations,
+            breaches,
         } = *other;
         self.sent += sent;
         self.delivered += delivered;
@@ -131,6 +134,7 @@ impl Counts {
         self.unreachable += unreachable;
         self.full += full;
         self.violations += violations;
+        self.breaches += breaches;
     }
 }
 
@@ -253,6 +257,7 @@ impl Checker {
             EndReason::PeerRestarted { .. } => self.counts.restarted += 1,
             EndReason::PeerEnded => self.counts.peer_ended += 1,
             EndReason::Unreachable => self.counts.unreachable += 1,
+            EndReason::EndedHere(EndCause::PeerMisbehaved) => self.counts.breaches += 1,
             EndReason::EndedHere(_) => {}
             EndReason::Violation(violation) => {
                 if honest_peer {

@@ -1,37 +1,29 @@
-//! Nodes with a session for each other node, a network between them, and a clock that only events move.
+//! Nodes with a peer for each other node, a network between them, and a clock that only events move.
 //!
-//! It does what a node's driver does with a session's effects, and tells the checker what it sees. Invariant: events
+//! It does what a node's driver does with what its peers want, and tells the checkers what it sees. Invariant: events
 //! happen in the order of their times, and those of one time in the order in which they were scheduled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use neurath_kernel::session::{ConnectionId, Credit, DialId, EndCause, EndReason, Origin, SendError, Unconfirmed};
-use neurath_kernel::{MembershipConfig, Session, SessionConfig, SessionEffect};
+use neurath_kernel::peer::Unsent;
+use neurath_kernel::session::{ConnectionId, Credit, DialId, EndCause, EndReason, Origin, Unconfirmed};
+use neurath_kernel::{MembershipConfig, Peer, PeerEffect, Session, SessionConfig};
 use neurath_proto::frame::Association;
 use neurath_proto::id::{Incarnation, NodeId};
-use neurath_proto::{Pid, Serial};
 
 use crate::check::members::Roster;
 use crate::check::processes::Ledger;
-use crate::check::{self, Checker, Letter, Side};
+use crate::check::{Checker, Side};
 use crate::network::{End, Event as NetworkEvent, MS, Network, Quality};
 use crate::rng::Rng;
+use crate::vocabulary::Vocabulary;
+use processes::News;
 
 mod hostile;
+pub mod letters;
 mod members;
 pub mod processes;
-
-/// What a message is for: its first byte.
-mod tag {
-    /// A letter, which the checker follows.
-    pub(super) const LETTER: u8 = 0;
-    /// A packet of membership.
-    pub(super) const MEMBERSHIP: u8 = 1;
-    /// Something that nobody follows, from or to a hostile node.
-    pub(super) const JUNK: u8 = 2;
-    /// What drivers of kernels say to each other.
-    pub(super) const NODE: u8 = 3;
-}
 
 /// After an end of the grace time the session has ended the association within this.
 const GRACE_SLACK_NS: u64 = MS;
@@ -66,25 +58,17 @@ struct Node {
     consume_max_ns: u64,
 }
 
-/// A session and what its driver keeps beside it.
+/// A peer and what its driver keeps beside it.
 struct Member {
-    session: Session,
+    peer: Peer,
     /// For which time it is to be woken.
     wake: Option<u64>,
     /// Connections with a write under way.
     writing: BTreeMap<ConnectionId, bool>,
     /// Since when the open association has no live connection.
     lost_at: Option<u64>,
-    talk: processes::Talk,
-}
-
-/// A letter that arrived, and when.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// It.
-    pub letter: Letter,
-    /// When.
-    pub at: u64,
+    /// Letters of the association that has just ended.
+    given_back: Vec<Unconfirmed>,
 }
 
 /// See the module.
@@ -102,7 +86,7 @@ pub struct Cluster {
     /// The network.
     pub network: Network,
     /// What arrived last, if someone collects it.
-    pub arrivals: Option<Vec<Arrival>>,
+    pub arrivals: Option<Vec<letters::Arrival>>,
     config: SessionConfig,
     nodes: Vec<Node>,
     events: BTreeMap<(u64, u64), Event>,
@@ -115,6 +99,7 @@ pub struct Cluster {
     ending: BTreeSet<(Side, Association)>,
     hostile: Option<hostile::Hostile>,
     society: Option<processes::Society>,
+    vocabulary: Arc<Vocabulary>,
 }
 
 impl Cluster {
@@ -149,6 +134,7 @@ impl Cluster {
             ending: BTreeSet::new(),
             hostile: None,
             society: None,
+            vocabulary: Arc::default(),
         }
     }
 
@@ -287,32 +273,35 @@ impl Cluster {
             return Ok(());
         }
         let now = self.now;
-        input(&mut self.member(side).session, now);
+        input(self.member(side).peer.session_mut(), now);
         self.effects(side)
     }
 
     fn member(&mut self, side: Side) -> &mut Member {
-        let config = self.config;
-        self.nodes[side.node].sessions.entry(side.peer).or_insert_with(|| Member {
-            session: Session::new(Self::id(side.node), Incarnation(side.life), Self::id(side.peer), config),
-            wake: None,
-            writing: BTreeMap::new(),
-            lost_at: None,
-            talk: processes::Talk::default(),
+        let (config, vocabulary) = (self.config, &self.vocabulary);
+        self.nodes[side.node].sessions.entry(side.peer).or_insert_with(|| {
+            let (node, peer) = (Self::id(side.node), Self::id(side.peer));
+            Member {
+                peer: Peer::new(node, Incarnation(side.life), peer, config, vocabulary.clone()),
+                wake: None,
+                writing: BTreeMap::new(),
+                lost_at: None,
+                given_back: Vec::new(),
+            }
         })
     }
 
     fn effects(&mut self, side: Side) -> Result<(), String> {
-        while let Some(effect) = self.member(side).session.poll_effect() {
+        let now = self.now;
+        while let Some(effect) = self.member(side).peer.poll(now) {
             self.effect(side, effect)?;
         }
-        let info = self.member(side).session.info();
+        let info = self.member(side).peer.session().info();
         self.checker.bounds(side, &info, &self.config)?;
-        let now = self.now;
         let member = self.member(side);
         let is_lost = info.association.is_some() && info.live.is_none();
         member.lost_at = is_lost.then(|| member.lost_at.unwrap_or(now));
-        if let Some(deadline) = member.session.next_deadline()
+        if let Some(deadline) = member.peer.session().next_deadline()
             && member.wake.is_none_or(|wake| deadline < wake)
         {
             if deadline <= now {
@@ -326,78 +315,69 @@ impl Cluster {
         Ok(())
     }
 
-    fn effect(&mut self, side: Side, effect: SessionEffect) -> Result<(), String> {
-        let now = self.now;
+    fn effect(&mut self, side: Side, effect: PeerEffect) -> Result<(), String> {
+        let (now, peer) = (self.now, Self::id(side.peer));
         match effect {
-            SessionEffect::Dial(dial) => self.dial(side, dial),
-            SessionEffect::Write { connection, bytes } => {
+            PeerEffect::Dial(dial) => self.dial(side, dial),
+            PeerEffect::Write { connection, bytes } => {
                 if self.member(side).writing.insert(connection, true) == Some(true) {
                     return Err(format!("{side:?}: a second write on {connection:?} before the first is done"));
                 }
                 let bytes = self.spoil(side, bytes);
                 self.network.write(now, end(connection), &bytes, &mut self.rng);
             }
-            SessionEffect::Close { connection, last, .. } => {
+            PeerEffect::Close { connection, last, .. } => {
                 self.member(side).writing.remove(&connection);
                 self.network.close(now, end(connection), &last, &mut self.rng);
             }
-            SessionEffect::Up { association, incarnation } => {
+            PeerEffect::Up { association, incarnation } => {
                 if !self.is_hostile(side.node) {
                     self.checker.up(side, association, incarnation.0)?;
                 }
-                self.talk_up(side, incarnation);
-                let peer = Self::id(side.peer);
+                self.peer_news(side, News::Up(peer, incarnation));
                 self.with_membership(side.node, |membership, now| membership.association_up(now, peer, incarnation))?;
             }
-            SessionEffect::Deliver { bytes, credit } => {
+            PeerEffect::Signal { signal, credit } => {
                 let at = now + self.rng.within(0..=self.nodes[side.node].consume_max_ns);
                 self.schedule(at, Event::Consumed { side, credit });
-                self.deliver(side, &bytes)?;
+                if self.society.is_some() { self.peer_signal(side, signal) } else { self.letter(side, signal)? }
             }
-            SessionEffect::Ended { association, reason, unconfirmed } => {
-                self.ended(side, association, &reason, unconfirmed)?;
+            PeerEffect::Gossip(packet) => self.packet(side, &packet)?,
+            PeerEffect::Unconfirmed { signal, maybe_delivered, .. } => {
+                if self.society.is_some() {
+                    self.peer_unconfirmed(side, signal, maybe_delivered);
+                } else {
+                    self.letter_given_back(side, signal, maybe_delivered);
+                }
             }
-            SessionEffect::Refused { .. } if self.is_between_honest(side) => {
+            PeerEffect::Down { association, reason, epoch, .. } => {
+                self.peer_news(side, News::Down(peer, epoch));
+                self.ended(side, association, &reason)?;
+            }
+            PeerEffect::Unsent { why: Unsent::TooLong { .. }, .. } if self.is_between_honest(side) => {
                 return Err(format!("{side:?}: equal nodes refuse messages"));
             }
-            SessionEffect::Refused { .. } => {}
-            _ if self.is_hostile(side.node) => {}
-            SessionEffect::Full => {
+            // Who sends letters sees at once that one was not taken.
+            PeerEffect::Unsent { signal, why } if self.society.is_some() => self.peer_unsent(side, signal, why),
+            PeerEffect::Unsent { .. } => {}
+            PeerEffect::Full | PeerEffect::Drained if self.is_hostile(side.node) => {}
+            PeerEffect::Full => {
                 self.checker.pressure(side, true)?;
-                self.talk_pressure(side, true);
+                self.peer_news(side, News::Full(peer));
             }
-            SessionEffect::Drained => {
+            PeerEffect::Drained => {
                 self.checker.pressure(side, false)?;
-                self.talk_pressure(side, false);
+                self.peer_news(side, News::Drained(peer));
+            }
+            _ if !self.is_between_honest(side) => {}
+            PeerEffect::Broken(_) | PeerEffect::Fetch { .. } | PeerEffect::Piece { .. } | PeerEffect::Absent { .. } => {
+                return Err(format!("{side:?}: an honest peer does not say so: {effect:?}"));
             }
         }
         Ok(())
     }
 
-    fn deliver(&mut self, side: Side, bytes: &[u8]) -> Result<(), String> {
-        match bytes.split_first() {
-            Some((&tag::LETTER, letter)) if self.is_between_honest(side) => {
-                let letter = self.checker.delivered(side, letter)?;
-                if let Some(arrivals) = &mut self.arrivals {
-                    arrivals.push(Arrival { letter, at: self.now });
-                }
-                Ok(())
-            }
-            Some((&tag::MEMBERSHIP, packet)) => self.packet(side, packet),
-            Some((&tag::NODE, message)) if self.society.is_some() => self.talk_delivered(side, message),
-            _ if self.is_between_honest(side) => Err(format!("{side:?}: a message arrived that nobody sent")),
-            _ => Ok(()),
-        }
-    }
-
-    fn ended(
-        &mut self,
-        side: Side,
-        association: Option<Association>,
-        reason: &EndReason,
-        mut unconfirmed: Vec<Unconfirmed>,
-    ) -> Result<(), String> {
-        self.talk_ended(side, &unconfirmed)?;
+    fn ended(&mut self, side: Side, association: Option<Association>, reason: &EndReason) -> Result<(), String> {
         let lost_at = self.member(side).lost_at.take();
         if *reason == EndReason::GraceOver {
             let early = lost_at.is_none_or(|at| self.now < at + self.config.grace_ns);
@@ -406,13 +386,9 @@ impl Cluster {
                 return Err(format!("{side:?}: the grace time is over, and the connection was lost at {lost_at:?}"));
             }
         }
+        let given_back = std::mem::take(&mut self.member(side).given_back);
         if !self.is_hostile(side.node) {
-            let tags = unconfirmed.iter().map(|message| message.bytes.first().copied());
-            if tags.clone().any(|tag| tag.is_none()) {
-                return Err(format!("{side:?}: what was never sent is given back"));
-            }
-            unconfirmed.retain_mut(|message| message.bytes.remove(0) == tag::LETTER);
-            self.checker.ended(side, association, reason, &unconfirmed, !self.is_hostile(side.peer))?;
+            self.checker.ended(side, association, reason, &given_back, !self.is_hostile(side.peer))?;
         }
         if association.is_some() {
             let peer = Self::id(side.peer);
@@ -426,7 +402,7 @@ impl Cluster {
         for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive && !node.stopped) {
             for (peer, member) in &node.sessions {
                 if member.lost_at.is_some_and(|at| at + self.config.grace_ns + GRACE_SLACK_NS < self.now) {
-                    let info = member.session.info();
+                    let info = member.peer.session().info();
                     return Err(format!("nodes {number} and {peer}: an association outlives its grace time: {info:?}"));
                 }
             }
@@ -455,28 +431,6 @@ impl Cluster {
     }
 
     // ---- what happens to nodes ----
-
-    /// Sends a message of this length; whether the session took it.
-    ///
-    /// # Errors
-    /// A promise was not kept.
-    pub fn send(&mut self, side: Side, sender: u32, receiver: u32, length: usize) -> Result<bool, String> {
-        let now = self.now;
-        let id = self.checker.next();
-        let letter = check::write(id, length.saturating_sub(1));
-        let bytes = [&[tag::LETTER], &letter[..]].concat();
-        let letter = Letter { side, sender, receiver, length: letter.len(), sent_at: now };
-        let from = Pid::new(Self::id(side.node), Incarnation(side.life), Serial(u64::from(sender)));
-        // What is due by now happens before the message is accepted.
-        self.with(side, |session, now| session.advance(now))?;
-        match self.member(side).session.send(now, from, bytes) {
-            Ok(()) => self.checker.sent(letter),
-            Err(SendError::Full { .. }) if self.checker.is_full(side) => return Ok(false),
-            Err(error) => return Err(format!("{side:?}: a message was refused: {error:?}")),
-        }
-        self.effects(side)?;
-        Ok(true)
-    }
 
     /// Ends the association of this side.
     ///
@@ -571,8 +525,8 @@ impl Cluster {
         let honest = |node: usize| self.nodes[node].alive && !self.is_hostile(node);
         for (number, node) in self.nodes.iter().enumerate().filter(|(number, _)| honest(*number)) {
             for (peer, member) in node.sessions.iter().filter(|(peer, _)| !self.is_hostile(**peer)) {
-                let mine = member.session.info();
-                let theirs = self.nodes[*peer].sessions.get(&number).map(|member| member.session.info());
+                let mine = member.peer.session().info();
+                let theirs = self.nodes[*peer].sessions.get(&number).map(|member| member.peer.session().info());
                 let theirs = theirs.unwrap_or_default();
                 let wire = |info: &neurath_kernel::session::SessionInfo| info.live.map(|live| end(live).wire);
                 let agree = mine.association == theirs.association && wire(&mine) == wire(&theirs);

@@ -4,12 +4,12 @@
 //! [`Deed`]s, which stand only if its poll ends well. Invariant: it takes every answer and every message in the end, and
 //! answers every call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use neurath_kernel::action::Action;
-use neurath_kernel::{Fit, Found, Look, Message, Port, Types, WellKnown};
-use neurath_proto::abi::ReceiveId;
-use neurath_proto::cluster::{Answer, NodeDown, Question};
+use neurath_kernel::{Found, Look, Message, Port};
+use neurath_proto::abi::{ReceiveId, take_flags};
+use neurath_proto::cluster::{Answer, NodeDown};
 use neurath_proto::envelope::{Class, Payload, SchemaId};
 use neurath_proto::notice::{Down, Exit};
 use neurath_proto::reason::{CallError, ExitReason};
@@ -18,47 +18,19 @@ use neurath_proto::{Data, NodeId, Pid, Reader, Ref};
 use crate::check::processes::{Deed, Ledger};
 use crate::network::MS;
 use crate::rng::Rng;
+use crate::vocabulary::{Alike, KNOWN, READS, TIMED, is_number, of_length};
 
-/// What processes say to each other: a number, and bytes that nobody reads.
-pub const NUMBER: SchemaId = SchemaId(10);
-/// What the runtime says.
-pub const KNOWN: WellKnown = WellKnown {
-    down: SchemaId(0),
-    exit: SchemaId(1),
-    answer: SchemaId(2),
-    not_delivered: SchemaId(3),
-    node_up: SchemaId(4),
-    node_down: SchemaId(5),
-};
-/// All that a process takes.
-pub const READS: [SchemaId; 7] =
-    [NUMBER, KNOWN.down, KNOWN.exit, KNOWN.answer, KNOWN.not_delivered, KNOWN.node_up, KNOWN.node_down];
+mod deeds;
+
 /// Messages that one poll sends to one process at most.
 pub const BURST: u64 = 4;
 /// Bytes of the longest message.
 pub const LONGEST: u64 = 8 << 10;
-/// Names that processes give each other.
-const NAMES: [&str; 4] = ["clock", "desk", "lamp", "stove"];
-
-/// Only equals fit.
-pub struct Alike;
-
-impl Types for Alike {
-    fn fit(&self, _: SchemaId, _: SchemaId) -> Fit {
-        Fit::No
-    }
-
-    fn mismatch(&self, _: &[SchemaId], writer: SchemaId) -> CallError {
-        CallError::NotSent(format!("nobody reads schema {}", writer.0))
-    }
-
-    fn name(&self, schema: SchemaId) -> String {
-        schema.0.to_string()
-    }
-}
 
 /// What a process sees of the world in a poll.
 pub struct Scene<'a> {
+    /// The time.
+    pub now: u64,
     /// Whom there is to speak to, and who is told what was seen.
     pub ledger: &'a mut Ledger,
     /// All nodes.
@@ -80,6 +52,7 @@ pub enum Verdict {
 }
 
 /// What it waits for beside answers.
+#[derive(Clone)]
 enum Mode {
     /// Any message.
     Reads,
@@ -88,41 +61,95 @@ enum Mode {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub struct Guest {
     pid: Pid,
+    /// The version of its code.
+    version: u8,
     rng: Rng,
     started: bool,
     mode: Mode,
     receive: u64,
-    asked: BTreeMap<Ref, Asked>,
+    /// Its receive does not give up before.
+    due: u64,
+    asked: BTreeMap<Ref, Wish>,
     owed: Vec<(Pid, Ref, u64)>,
     monitors: Vec<Ref>,
     linked: Vec<Pid>,
     /// It sends to this one whenever it can.
     pesters: Option<Pid>,
+    /// The groups that it is a member of, as it has asked.
+    groups: BTreeSet<&'static str>,
+    /// Members of a group, who are to hear of it.
+    addressees: Vec<Pid>,
+    timers: Vec<Timer>,
+    /// How many timers it has set.
+    timed: u32,
+}
+
+/// An answer that it waits for.
+#[derive(Clone, Copy)]
+struct Wish {
+    asked: Asked,
+    timeout_ns: u64,
+    /// It does not give up before; known from its first look on.
+    due: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
 enum Asked {
     Call(u64),
     Question,
+    /// The members of a group, of which it is one or not.
+    Members(&'static str, bool),
+}
+
+/// A timer that it has not cancelled.
+#[derive(Clone)]
+struct Timer {
+    reference: Ref,
+    number: u32,
+    due: u64,
 }
 
 impl Guest {
     /// A process that has not run yet.
-    pub fn new(pid: Pid, rng: Rng) -> Self {
+    pub fn new(pid: Pid, version: u8, rng: Rng) -> Self {
         Self {
             pid,
+            version,
             rng,
             started: false,
             mode: Mode::Reads,
             receive: 0,
+            due: 0,
             asked: BTreeMap::new(),
             owed: Vec::new(),
             monitors: Vec::new(),
             linked: Vec::new(),
             pesters: None,
+            groups: BTreeSet::new(),
+            addressees: Vec::new(),
+            timers: Vec::new(),
+            timed: 0,
         }
+    }
+
+    /// Who it is.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The version of its code.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// It has this version from now on: its state is kept, and what it waited for is not.
+    pub fn change(&mut self, version: u8) {
+        self.version = version;
+        self.mode = Mode::Reads;
+        self.next_receive();
     }
 
     /// Its turn. What it did, and how that ends.
@@ -140,11 +167,14 @@ impl Guest {
         self.answer(port, scene.active);
         let mut verdict = Verdict::Wait;
         if scene.active {
+            for to in std::mem::take(&mut self.addressees) {
+                self.send(port, scene, to, &mut deeds);
+            }
             for _ in 0..self.rng.within(0..=3) {
                 if !port.has_room() {
                     break;
                 }
-                self.deed(port, scene, &mut deeds);
+                self.deed(port, scene, &mut deeds)?;
             }
             if let Some(to) = self.pesters {
                 self.send(port, scene, to, &mut deeds);
@@ -157,17 +187,20 @@ impl Guest {
                 _ => Verdict::Wait,
             };
         }
-        self.wait(port, scene.active, is_done);
+        self.wait(port, scene, is_done)?;
         Ok((verdict, deeds))
     }
 
     // ---- reading ----
 
     fn take_answers(&mut self, port: &mut Port, scene: &mut Scene<'_>) -> Result<(), String> {
-        let asked: Vec<(Ref, Asked)> = self.asked.iter().map(|(reference, asked)| (*reference, *asked)).collect();
-        for (reference, asked) in asked {
+        let asked: Vec<Ref> = self.asked.keys().copied().collect();
+        for reference in asked {
+            let Some(wish) = self.asked.get_mut(&reference) else { continue };
+            let due = *wish.due.get_or_insert(scene.now.saturating_add(wish.timeout_ns));
+            let Wish { asked, timeout_ns, .. } = *wish;
             let receive = ReceiveId(reference.counter() * 2 + 1);
-            let look = Look { receive, readers: &READS, reference, after_seq: 0, timeout_ns: u64::MAX, flags: 0 };
+            let look = Look { receive, readers: &READS, reference, after_seq: 0, timeout_ns, flags: 0 };
             match port.look(&look, &Alike) {
                 Found::Answer(_) => {
                     let answer = port.take_answer(reference).ok_or("an answer that was found is not there")?;
@@ -178,6 +211,8 @@ impl Guest {
                     let error: CallError = decode(&bytes)?;
                     scene.ledger.failed(self.pid, reference, &error)?;
                 }
+                Found::TimedOut if scene.now < due => return Err(self.too_early(scene.now, due)),
+                Found::TimedOut => scene.ledger.gave_up(self.pid, reference),
                 _ => continue,
             }
             self.asked.remove(&reference);
@@ -210,6 +245,13 @@ impl Guest {
                     }
                 }
             }
+            Asked::Members(group, is_member) => {
+                let Answer::Pids { pids } = decode(bytes)? else {
+                    return Err(format!("{} asked for the members of {group}, and got something else", self.pid));
+                };
+                scene.ledger.members(self.pid, group, &pids, is_member)?;
+                self.found_members(pids);
+            }
         }
         Ok(())
     }
@@ -217,19 +259,19 @@ impl Guest {
     /// Reads what there is, or some of it; whether it waits for more already, or for a time.
     fn read(&mut self, port: &mut Port, scene: &mut Scene<'_>) -> Result<bool, String> {
         if matches!(self.mode, Mode::Naps) {
-            if self.look(port, &[], 0) == Found::Pending {
+            if self.look(port, scene.now, &[], 0)? == Found::Pending {
                 return Ok(true);
             }
-            self.receive += 1;
+            self.next_receive();
             self.mode = Mode::Reads;
         }
         let most = if scene.active { self.rng.magnitude(1..=64) } else { u64::MAX };
         for _ in 0..most {
-            let found = self.look(port, &READS, 0);
+            let found = self.look(port, scene.now, &READS, 0)?;
             if found == Found::Pending {
                 return Ok(true);
             }
-            self.receive += 1;
+            self.next_receive();
             let Found::Message(seq, ..) = found else { break };
             let message = port.take(seq).ok_or("a message that was found is not there")?;
             self.take(scene, &message)?;
@@ -237,17 +279,34 @@ impl Guest {
         Ok(false)
     }
 
+    fn next_receive(&mut self) {
+        self.receive += 1;
+        self.due = 0;
+    }
+
     /// Looks for a message; the time is of the first look.
-    fn look(&self, port: &mut Port, readers: &[SchemaId], timeout_ns: u64) -> Found {
+    fn look(&mut self, port: &mut Port, now: u64, readers: &[SchemaId], timeout_ns: u64) -> Result<Found, String> {
+        if self.due == 0 {
+            self.due = now.saturating_add(timeout_ns);
+        }
         let receive = ReceiveId(self.receive * 2);
-        let look = Look { receive, readers, reference: Ref::NONE, after_seq: 0, timeout_ns, flags: 0 };
-        port.look(&look, &Alike)
+        // It is a server: its code can be changed when it waits for any message, and for nothing else.
+        let between = !readers.is_empty() && self.asked.is_empty();
+        let flags = if between { take_flags::BETWEEN_MESSAGES } else { 0 };
+        let look = Look { receive, readers, reference: Ref::NONE, after_seq: 0, timeout_ns, flags };
+        let found = port.look(&look, &Alike);
+        if found == Found::TimedOut && now < self.due { Err(self.too_early(now, self.due)) } else { Ok(found) }
+    }
+
+    fn too_early(&self, now: u64, due: u64) -> String {
+        format!("{} gave up waiting at {now} ns, and was to wait until {due} ns", self.pid)
     }
 
     fn take(&mut self, scene: &mut Scene<'_>, message: &Message) -> Result<(), String> {
-        let (me, bytes, ledger) = (self.pid, message.payload.as_slice(), &mut scene.ledger);
+        let (me, bytes, now, ledger) = (self.pid, message.payload.as_slice(), scene.now, &mut scene.ledger);
         match message.schema {
-            NUMBER => {
+            TIMED => ledger.timer_taken(message.from, me, decode(bytes)?, now),
+            schema if is_number(schema) => {
                 let number = decode(bytes)?;
                 ledger.taken(message.from, me, number)?;
                 if message.class == Class::Call {
@@ -267,156 +326,39 @@ impl Guest {
         self.owed.retain(|(to, reference, number)| {
             let later = active && rng.chance(30);
             // Replies are short, and what has no room now has it in the next poll.
-            later || port.send(*to, Class::Reply, *reference, NUMBER, payload(*number, 8)).is_err()
+            later || port.send(*to, Class::Reply, *reference, of_length(8), payload(*number, 8)).is_err()
         });
     }
 
     /// Waits for messages, for a while or until one comes; or naps, and reads the rest then.
-    fn wait(&mut self, port: &mut Port, active: bool, waits: bool) {
-        let naps = active && self.rng.chance(8);
-        let (readers, timeout_ns): (&[SchemaId], u64) = match (active, naps) {
+    fn wait(&mut self, port: &mut Port, scene: &Scene<'_>, waits: bool) -> Result<(), String> {
+        let naps = scene.active && self.rng.chance(8);
+        let (readers, timeout_ns): (&[SchemaId], u64) = match (scene.active, naps) {
             (true, true) => (&[], self.rng.magnitude(MS..=4_000 * MS)),
             (true, false) => (&READS, self.rng.magnitude(MS..=500 * MS)),
             (false, _) => (&READS, u64::MAX),
         };
         if waits && matches!(self.mode, Mode::Naps) {
-            return;
+            return Ok(());
         }
         if waits {
             port.cancel(ReceiveId(self.receive * 2), &Alike);
-            self.receive += 1;
+            self.next_receive();
         }
         self.mode = if naps { Mode::Naps } else { Mode::Reads };
-        if self.look(port, readers, timeout_ns) != Found::Pending {
+        if self.look(port, scene.now, readers, timeout_ns)? != Found::Pending {
             // There is more: it is left for a moment.
-            self.receive += 1;
+            self.next_receive();
             self.mode = Mode::Naps;
             let moment_ns = self.rng.magnitude(MS / 10..=20 * MS);
-            self.look(port, &[], moment_ns);
+            self.look(port, scene.now, &[], moment_ns)?;
         }
+        Ok(())
     }
-
-    // ---- deeds ----
-
-    fn deed(&mut self, port: &mut Port, scene: &mut Scene<'_>, deeds: &mut Vec<Deed>) {
-        let Some(to) = scene.ledger.someone(&mut self.rng).filter(|to| *to != self.pid) else { return };
-        let node = scene.nodes[self.rng.index(scene.nodes.len())];
-        match self.rng.within(0..=999) {
-            0..=299 => self.send(port, scene, to, deeds),
-            300..=449 => self.call(port, scene, to, deeds),
-            450..=569 => {
-                let reference = port.monitor(to);
-                self.monitors.push(reference);
-                deeds.push(Deed::Monitor { to, reference });
-            }
-            570..=599 if !self.monitors.is_empty() => {
-                let reference = self.monitors.swap_remove(self.rng.index(self.monitors.len()));
-                port.request(Action::Demonitor(reference));
-                deeds.push(Deed::Demonitor { reference });
-            }
-            600..=669 if !scene.ledger.is_parent(self.pid, to) => {
-                self.send(port, scene, to, deeds);
-                port.request(Action::Link(to));
-                self.linked.push(to);
-                deeds.push(Deed::Link { to });
-            }
-            670..=689 if !self.linked.is_empty() => {
-                let other = self.linked.swap_remove(self.rng.index(self.linked.len()));
-                port.request(Action::Unlink(other));
-            }
-            690..=739 if scene.ledger.living() < scene.living_max => self.spawn(port, node, deeds),
-            740..=744 => {
-                self.send(port, scene, to, deeds);
-                port.request(Action::Kill(to));
-                deeds.push(Deed::Kill { to });
-            }
-            745..=764 => {
-                self.send(port, scene, to, deeds);
-                let number = self.rng.number();
-                let reason = ExitReason::Trap { message: number.to_string() };
-                port.request(Action::Exit(to, reason.clone()));
-                deeds.push(Deed::AskExit { to, reason });
-            }
-            765..=824 => {
-                let name = NAMES[self.rng.index(NAMES.len())].to_owned();
-                let pid = if self.rng.chance(50) { to } else { self.pid };
-                let question = match self.rng.within(0..=3) {
-                    0 | 1 => Question::Register { node, name, pid },
-                    2 => Question::Whereis { node, name },
-                    _ => Question::Unregister { node, name },
-                };
-                self.ask(port, node, question, deeds);
-            }
-            825..=844 => self.ask(port, node, Question::Ping { node }, deeds),
-            845..=869 if node != self.pid.node => {
-                let reference = port.ask(Question::MonitorNode { node });
-                deeds.push(Deed::MonitorNode { node, reference });
-            }
-            870..=889 => self.pesters = if self.pesters.is_some() { None } else { Some(to) },
-            _ => {}
-        }
-    }
-
-    fn send(&mut self, port: &mut Port, scene: &Scene<'_>, to: Pid, deeds: &mut Vec<Deed>) {
-        for _ in 0..self.rng.within(1..=BURST) {
-            let before = deeds.iter().filter(|deed| matches!(deed, Deed::Sent { to: other } if *other == to)).count();
-            if before as u64 >= BURST {
-                return;
-            }
-            let payload = payload(scene.ledger.next(self.pid, to) + before as u64, length(&mut self.rng));
-            if port.send(to, Class::Message, Ref::NONE, NUMBER, payload).is_err() {
-                return;
-            }
-            deeds.push(Deed::Sent { to });
-        }
-    }
-
-    fn call(&mut self, port: &mut Port, scene: &Scene<'_>, to: Pid, deeds: &mut Vec<Deed>) {
-        let before = deeds.iter().filter(|deed| matches!(deed, Deed::Sent { to: other } if *other == to)).count();
-        if before as u64 >= BURST {
-            return;
-        }
-        let number = scene.ledger.next(self.pid, to) + before as u64;
-        let reference = port.reference();
-        let payload = payload(number, length(&mut self.rng));
-        if port.send(to, Class::Call, reference, NUMBER, payload).is_ok() {
-            self.asked.insert(reference, Asked::Call(number));
-            deeds.push(Deed::Sent { to });
-            deeds.push(Deed::Called { to, reference });
-        }
-    }
-
-    fn spawn(&mut self, port: &mut Port, node: NodeId, deeds: &mut Vec<Deed>) {
-        let (link, monitor) = (self.rng.chance(50), self.rng.chance(50));
-        if node == self.pid.node && self.rng.chance(50) {
-            let (to, reference) = port.spawn(0, Vec::new(), link, monitor);
-            if monitor {
-                self.monitors.push(reference);
-                deeds.push(Deed::Monitor { to, reference });
-            }
-        } else {
-            let entry = if self.rng.chance(90) { "guest".to_owned() } else { "nothing".to_owned() };
-            self.ask(port, node, Question::Spawn { node, entry, arguments: Vec::new(), link, monitor }, deeds);
-        }
-    }
-
-    fn ask(&mut self, port: &mut Port, node: NodeId, question: Question, deeds: &mut Vec<Deed>) {
-        let what = format!("{question:?}");
-        let reference = port.ask(question);
-        if reference.is_some() {
-            self.asked.insert(reference, Asked::Question);
-            deeds.push(Deed::Asked { node, reference, question: what });
-        }
-    }
-}
-
-fn length(rng: &mut Rng) -> usize {
-    let longest = if rng.chance(80) { 100 } else { LONGEST };
-    rng.magnitude(8..=longest) as usize
 }
 
 /// A number, and zeros behind it.
-fn payload(number: u64, length: usize) -> Payload {
+fn payload(number: impl Data, length: usize) -> Payload {
     let mut bytes = Vec::with_capacity(length);
     number.encode(&mut bytes);
     bytes.resize(length.max(bytes.len()), 0);

@@ -11,5 +11,6 @@ pub mod network;
 pub mod rng;
 pub mod scenario;
 pub mod shrink;
+pub mod vocabulary;
 
 pub use scenario::{Failure, Report, Run, Scenario, simulate};

@@ -144,6 +144,7 @@ fn print(scenario: Scenario, report: &Report) {
         unreachable,
         full,
         violations,
+        breaches,
     } = counts;
     if scenario == Scenario::Processes {
         print_processes(&processes);
@@ -153,7 +154,7 @@ fn print(scenario: Scenario, report: &Report) {
         );
     }
     println!(
-        "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations"
+        "  {faults} faults; {opened} associations opened; ended: {grace_over} grace over, {restarted} peer restarted, {peer_ended} peer ended, {unreachable} unreachable, {violations} violations, {breaches} breaches"
     );
     println!("  {full} times senders were held back");
     if scenario == Scenario::Fairness {
@@ -187,6 +188,13 @@ fn print_processes(processes: &ProcessCounts) {
         failed,
         held,
         killed,
+        gave_up,
+        joined,
+        members,
+        timed,
+        cancelled,
+        upgraded,
+        rolled_back,
     } = processes;
     println!("  {born} processes started, {ended} ended ({killed} were told to), {crashed} crashed with their nodes");
     println!(
@@ -196,5 +204,9 @@ fn print_processes(processes: &ProcessCounts) {
         "  monitors: {down} fired for an end, {down_disconnected} disconnected, {down_nobody} for nobody, {node_down} of nodes"
     );
     println!("  links: {exit} fired for an end, {exit_disconnected} disconnected, {exit_nobody} for nobody");
-    println!("  calls and questions: {answered} answered, {failed} failed");
+    println!("  calls and questions: {answered} answered, {failed} failed, {gave_up} given up");
+    println!(
+        "  groups: joined {joined} times, {members} members elsewhere found; timers: {timed} fired, {cancelled} cancelled"
+    );
+    println!("  upgrades: {upgraded} done, {rolled_back} rolled back");
 }

@@ -19,6 +19,8 @@ fn processes_of_several_nodes_are_told_what_happens_to_each_other_once_and_truly
     let fired =
         [seen.down, seen.down_disconnected, seen.down_nobody, seen.exit, seen.exit_disconnected, seen.exit_nobody];
     assert!(fired.iter().all(|count| *count > 100), "{total:?}");
+    let done = [seen.gave_up, seen.joined, seen.members, seen.timed, seen.cancelled, seen.upgraded, seen.rolled_back];
+    assert!(done.iter().all(|count| *count > 100), "{total:?}");
 }
 
 #[test]

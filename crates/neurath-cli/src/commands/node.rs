@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use neurath_node::api::ControlServer;
-use neurath_node::{ClusterConfig, Node, NodeConfig, NodeId, Settings, Transport};
+use neurath_node::{ClusterConfig, Member, Node, NodeConfig, NodeId, Settings, Transport};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::config::settings;
@@ -116,7 +116,7 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> Result<Option<ClusterC
         let (id, at) = parts.ok_or_else(|| {
             Failure::new(format!("`{peer}` is no peer")).help("one looks like `00c3f2e1a5b4d697@127.0.0.1:7700`")
         })?;
-        cluster.peers.push((NodeId(id), String::new(), at.to_owned()));
+        cluster.peers.push(Member { node: NodeId(id), name: String::new(), address: at.to_owned() });
     }
     Ok(Some(cluster))
 }

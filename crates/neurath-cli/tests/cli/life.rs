@@ -264,7 +264,8 @@ fn only_the_owner_reaches_a_node_and_its_socket_goes_with_it() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&socket), mode(node.data())), (0o600, 0o700));
     assert_eq!(node.run(["api"]).ok().trim(), socket.to_str().unwrap());
-    assert_eq!(node.signal("TERM"), Some(0));
+    node.signal("TERM");
+    assert_eq!(node.wait(), Some(0));
     assert!(!socket.exists());
 }
 

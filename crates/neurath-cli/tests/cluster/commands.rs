@@ -22,7 +22,7 @@ fn init(data: &Path) -> Outcome {
 
 /// Asks for an invitation that is good for less than the command's shortest; the answer.
 fn invited_for(member: &Member, valid_ms: u64) -> Value {
-    let mut socket = UnixStream::connect(member.data.join("control.sock")).unwrap();
+    let mut socket = UnixStream::connect(member.data().join("control.sock")).unwrap();
     let body = json!({"valid_ms": valid_ms}).to_string();
     let length = body.len();
     let head = "POST /v1/cluster/invitations HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length:";

@@ -10,7 +10,7 @@ use crate::world::{ALPHA, BETA, Cluster, GAMMA, Stream, eventually, pause};
 fn watched(cluster: &Cluster) -> (String, String, String) {
     let (first, second) = (cluster.agent(ALPHA), cluster.agent(GAMMA));
     let echo = cluster.echo(ALPHA, &first, BETA);
-    cluster.members[GAMMA].call(&second, &json!({"Ping": {"node": "beta"}}));
+    cluster.members[GAMMA].call(&second, json!({"Ping": {"node": "beta"}}));
     cluster.members[GAMMA].send(&second, &json!({"Monitor": {"pid": echo}}));
     for (node, agent) in [(ALPHA, &first), (GAMMA, &second)] {
         cluster.members[node].send(agent, &json!({"MonitorNode": {"node": "beta"}}));

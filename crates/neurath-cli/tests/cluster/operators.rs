@@ -47,7 +47,7 @@ fn alone(dir: &Path) -> Member {
 
 /// Raw HTTP on a node's own socket, with a header more; the status and the body.
 fn http(node: &Member, method: &str, path: &str, header: &str) -> (u16, Value) {
-    let mut socket = UnixStream::connect(node.data.join("control.sock")).unwrap();
+    let mut socket = UnixStream::connect(node.data().join("control.sock")).unwrap();
     write!(socket, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
@@ -119,11 +119,11 @@ fn who_is_no_operator_of_the_cluster_is_told_why() {
 
     let at = |file: &Path| Outcome::of(neurath().arg("--as").arg(file).arg("nodes"));
     let late = dir.path().join("late.operator");
-    let expired = neurath_node::create_operator(&mine.data, &late, "late", &mine.address, Duration::ZERO);
+    let expired = neurath_node::create_operator(mine.data(), &late, "late", &mine.address, Duration::ZERO);
     drop(expired.unwrap());
     at(&late).fails(1, &["late.operator has expired", "neurath cluster operator late"]);
     at(&dir.path().join("none")).fails(1, &["none is missing", "neurath cluster operator NAME"]);
-    at(&mine.data.join("log")).fails(1, &["is not what `neurath cluster operator NAME` makes"]);
+    at(&mine.data().join("log")).fails(1, &["is not what `neurath cluster operator NAME` makes"]);
     at(dir.path()).fails(1, &["it is no file"]);
 
     for local in [&["node"][..], &["cluster", "init"], &["cluster", "operator", "bob"], &["api"], &["run"]] {
@@ -186,7 +186,7 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
     assert_eq!(alpha.run(["call", &there, r#"{"Get": null}"#]).ok(), "42\n");
     alpha.run(["call", &there, r#""Nonsense""#]).fails(1, &["has no variant `Nonsense`", r#"{"Get":null}"#]);
     // A name on this node for a process of another.
-    alpha.call(&agent, &json!({"Register": {"node": "alpha", "name": "far", "pid": there}}));
+    alpha.call(&agent, json!({"Register": {"node": "alpha", "name": "far", "pid": there}}));
     assert_eq!(alpha.run(["call", "far", r#"{"Get": null}"#]).ok(), "42\n");
     let mut trace = Background::start(&mut alpha.command(["trace", "far", "--json"]), false);
     trace.line("tracing");

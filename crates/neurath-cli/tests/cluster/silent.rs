@@ -16,7 +16,7 @@ fn a_command_to_a_node_that_is_stopped_says_so_and_ends() {
     alpha.run(["cluster", "operator", "ada", "--out", file.to_str().unwrap()]).ok();
     beta.signal("STOP");
 
-    let data = beta.data.to_str().unwrap();
+    let data = beta.data().to_str().unwrap();
     let quick = ["ps", "nodes", "logs", "deaths"].map(|command| vec![command]);
     let others = [vec!["info", "1"], vec!["spawn", "cluster", "agent"], vec!["trace", "1"], vec!["top", "--once"]];
     for command in quick.iter().chain(&others) {

@@ -143,6 +143,16 @@ impl Kernel {
         self.route(told);
     }
 
+    /// A signal was given to another node and is not known to have arrived, and the association with that node is over. Whoever
+    /// waits for an answer, watches or is linked hears that with [`Kernel::node_down`]; who has only sent something, now.
+    pub fn unconfirmed(&mut self, signal: Signal, why: &str) {
+        if let Signal::Message(envelope) = &signal
+            && !envelope.wants_answer()
+        {
+            self.unsent(signal, why);
+        }
+    }
+
     /// What people call a node that is connected already.
     pub fn node_named(&mut self, node: NodeId, name: &str) {
         if let Some((_, known)) = self.nodes.get_mut(&node).and_then(|peer| peer.up.as_mut()) {

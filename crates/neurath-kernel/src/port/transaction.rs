@@ -49,5 +49,7 @@ impl Port {
         self.outbox.clear();
         self.outbox_bytes = 0;
         self.self_sends = 0;
+        // Whoever had asked for too much before was ended then.
+        self.exceeded = false;
     }
 }

@@ -49,14 +49,17 @@ impl Messages {
         self.slots.get_mut(id.checked_sub(self.first)? as usize)?.as_mut()
     }
 
-    fn remove(&mut self, id: u64) -> Option<Message> {
-        let message = self.slots.get_mut(id.checked_sub(self.first)? as usize)?.take()?;
+    /// Drops one; what it had cost.
+    fn remove(&mut self, id: u64) -> Option<u64> {
+        let slot = self.slots.get_mut(id.checked_sub(self.first)? as usize)?;
+        let charge = charge(&slot.as_ref()?.bytes);
+        *slot = None;
         self.count -= 1;
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
-            self.first += 1;
-        }
-        Some(message)
+        let empty = self.slots.iter().take_while(|slot| slot.is_none()).count();
+        // Dropped where they lie: taking them out would move each.
+        self.slots.drain(..empty);
+        self.first += empty as u64;
+        Some(charge)
     }
 
     fn iter(&self) -> impl Iterator<Item = &Message> {
@@ -276,9 +279,9 @@ impl Outgoing {
             self.written = self.written.saturating_sub(1);
             self.sent_bytes -= cut.length;
             if matches!(cut.place, Place::Whole | Place::Last { .. })
-                && let Some(message) = self.messages.remove(cut.message)
+                && let Some(charge) = self.messages.remove(cut.message)
             {
-                self.held_bytes -= charge(&message.bytes);
+                self.held_bytes -= charge;
             }
         }
         Ok(())

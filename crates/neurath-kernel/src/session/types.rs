@@ -249,6 +249,8 @@ pub enum EndCause {
     PeerMisbehaved,
     /// More waits for the peer than can be kept, and it cannot be left out.
     Overfull,
+    /// Something is longer than the peer takes, and it cannot be left out.
+    TooLong,
     /// Someone wanted it.
     Asked,
     /// This node leaves.
@@ -361,6 +363,7 @@ impl fmt::Display for EndReason {
                 EndCause::PeerRestarted => "the node has begun another life",
                 EndCause::PeerMisbehaved => "the node broke the protocol",
                 EndCause::Overfull => "more waited for the node than can be kept",
+                EndCause::TooLong => "something that someone waits for is longer than the node takes",
                 EndCause::Asked => "someone ended it here",
                 EndCause::Leaving => "this node leaves",
             }),

@@ -169,14 +169,15 @@ pub fn decode(bytes: &[u8], types: &dyn WireTypes) -> Result<Signal, WireError> 
 /// As those of [`decode`].
 pub fn decode_owned(bytes: Vec<u8>, at: usize, types: &dyn WireTypes) -> Result<Signal, WireError> {
     let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
-    let mut signal = decode_signal(&mut reader, types)?;
+    // Written to where it is returned, and not moved again.
+    let mut signal = decode_signal(&mut reader, types);
     let at = bytes.len() - reader.left().len();
-    if let Some(payload) = payload_mut(&mut signal) {
-        *payload = Payload::tail(bytes, at);
-    } else {
-        reader.finish()?;
+    match signal.as_mut().ok().map(payload_mut) {
+        None => {}
+        Some(Some(payload)) => *payload = Payload::tail(bytes, at),
+        Some(None) => reader.finish()?,
     }
-    Ok(signal)
+    signal
 }
 
 fn payload_mut(signal: &mut Signal) -> Option<&mut Payload> {

@@ -111,6 +111,31 @@ fn a_start_that_fails_puts_the_old_version_back_with_its_messages_in_order() {
 }
 
 #[test]
+fn the_old_version_does_not_answer_for_what_an_attempt_asked_for_beyond_the_limit() {
+    let mut world = World::new(1, 1);
+    let log = Log::default();
+    let notes = log.clone();
+    let entry = world.entry(move || server(&notes, 1, OLD));
+    let first = world.program(None);
+    let second = world.version(2, None);
+    world.on_upgrade(2, move |port| {
+        while !port.has_exceeded() {
+            port.monitor(port.pid());
+        }
+        Err("the start trapped".into())
+    });
+    let pid = world.spawn(0, &first, entry);
+    world.settle();
+    world.upgrade(pid, &second, 0);
+    world.settle();
+    assert_eq!(world.upgraded, [(pid, Err("the start trapped".to_string()))]);
+    world.send(pid, OLD, 7);
+    world.settle();
+    assert_eq!(*log.borrow(), [(1, 7)]);
+    assert!(world.info(pid).is_some(), "it goes on");
+}
+
+#[test]
 fn a_server_in_the_middle_of_a_message_is_left_alone_until_it_is_done() {
     let mut world = World::new(1, 1);
     let log = Log::default();

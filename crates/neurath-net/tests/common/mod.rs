@@ -264,13 +264,14 @@ impl Line {
         heard
     }
 
-    /// As `hear`, but reads after an event only, and no more when that has emptied it.
-    pub fn hear_at_events(&mut self, length: usize) -> Vec<u8> {
-        let (mut heard, mut buffer) = (Vec::new(), vec![0; 128 << 10]);
+    /// As `hear`, but reads after an event only, so many bytes at once, and no more when that has emptied it.
+    pub fn hear_at_events(&mut self, length: usize, at_once: usize) -> Vec<u8> {
+        let (mut heard, mut buffer) = (Vec::new(), vec![0; at_once]);
         let mut events = Events::with_capacity(4);
         while heard.len() < length {
             self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
-            assert!(!events.is_empty(), "nothing more is told of after {} of {length} bytes", heard.len());
+            let so_far = heard.len();
+            assert!(!events.is_empty(), "no event after {so_far} of {length} bytes, read {at_once} at once");
             loop {
                 match self.connection.read(&mut buffer) {
                     Ok(read) => heard.extend_from_slice(&buffer[..read]),

@@ -1,7 +1,8 @@
-//! The other nodes that belong to one shard: their sessions, connections and schemas.
+//! The other nodes that belong to one shard: the sockets of their connections.
 //!
-//! It refuses to know processes: what comes in for them goes out as a [`News`], in order. Invariants: what a peer says
-//! is checked before it becomes news; a schema is declared before the first message of its type, in every association.
+//! What is said on them is a [`Peer`]'s business, which the simulator drives too. It refuses to know processes: what comes
+//! in for them goes out as a [`News`], in order, when the shard asks for it. Invariant: a peer's clock is moved only when
+//! what has come from it was read.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, ErrorKind};
@@ -9,17 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use neurath_kernel::session::wire::{self, WireTypes};
-use neurath_kernel::session::{
-    CloseReason, ConnectionId, DialId, EndCause, EndReason, Origin, Outbound, SendError, SessionInfo, Violation,
-};
-use neurath_kernel::{NodeMessage, Session, SessionEffect, Signal, node_itself};
+use neurath_kernel::peer::Breach;
+use neurath_kernel::session::{CloseReason, ConnectionId, DialId, EndCause, EndReason, Origin, SessionInfo, Violation};
+use neurath_kernel::{Peer, PeerEffect, Signal, Types};
 use neurath_net::Connection;
-use neurath_proto::envelope::{Envelope, SchemaId};
-use neurath_proto::frame::PART_BYTES_MAX;
-use neurath_proto::{Incarnation, NodeId, Schema, SchemaHash};
+use neurath_proto::{Incarnation, NodeId};
 
-use super::loader::{Job, PIECE};
+use super::loader::Job;
 use super::{Cluster, Unconfirmed};
 use crate::shared::now_ms;
 use crate::types::TypeTable;
@@ -28,20 +25,16 @@ use crate::types::TypeTable;
 const READ_BYTES: usize = 128 << 10;
 /// Reads of one connection before others have their turn.
 const READS: u32 = 4;
-/// A schema that a peer declares has at most this many bytes.
-const SCHEMA_BYTES_MAX: usize = 1 << 16;
-/// A peer may declare so many schemas in one association.
-const SCHEMAS_MAX: usize = 1 << 16;
-/// A schema is declared in pieces of this size: each must fit into one part.
-const SCHEMA_PIECE: usize = 12 << 10;
 const WAKER: Token = Token(0);
 
 /// What a shard learns from its peers.
 pub(crate) enum News {
     /// For the kernel.
     Signal(Signal),
-    /// It could not be sent, or is not known to have arrived: why.
+    /// It could not be sent: why.
     Unsent(Signal, String),
+    /// It is not known to have arrived: why.
+    Unconfirmed(Signal, String),
     /// For all shards.
     Node(NodeNews),
     /// For membership.
@@ -84,34 +77,27 @@ pub(crate) struct Peers {
     incarnation: Incarnation,
     poll: Poll,
     events: Events,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, Neighbor>,
     tokens: HashMap<Token, (NodeId, ConnectionId)>,
     last_token: usize,
     /// Peers that have something to do, each once.
     dirty: VecDeque<NodeId>,
+    /// Peers that have done it, and were not asked yet what came of it.
+    speaking: VecDeque<NodeId>,
+    /// What is to be said of nodes that are no peers.
     news: VecDeque<News>,
     buffer: Vec<u8>,
-    /// What is being encoded, but for its payload.
-    head: Vec<u8>,
     next_deadline: Option<u64>,
 }
 
-struct Peer {
-    session: Session,
+/// A peer and the connections to it.
+struct Neighbor {
+    peer: Peer,
     links: BTreeMap<ConnectionId, Link>,
     last_connection: u64,
-    /// The schemas that were, by their numbers.
-    declared: Vec<Option<SchemaHash>>,
-    known: BTreeMap<SchemaHash, SchemaId>,
-    /// The beginning of a schema that is being declared.
-    begun: Vec<u8>,
-    /// Counts associations that ended, so that what a shard says in one does not get into the next.
-    epoch: u64,
     /// Messages of processes that were not confirmed.
     unconfirmed: u64,
     dirty: bool,
-    /// It broke the protocol: nothing more is taken from it in this association.
-    broken: bool,
 }
 
 struct Link {
@@ -123,7 +109,7 @@ struct Link {
     readable: bool,
     /// The peer has said all that it will, or it is broken: what is left is read to its end.
     ending: bool,
-    /// The session has been told that it is broken, or finished by the peer.
+    /// It is done with: closed, broken or finished by the peer.
     broken: bool,
 }
 
@@ -136,32 +122,6 @@ pub struct PeerInfo {
     pub session: SessionInfo,
     /// Messages of processes that were not confirmed, of all that its session has given back.
     pub unconfirmed: u64,
-}
-
-/// The schemas of a peer, as this node numbers them.
-struct PeerTypes<'a>(&'a TypeTable, &'a BTreeMap<SchemaHash, SchemaId>);
-
-impl WireTypes for PeerTypes<'_> {
-    fn hash(&self, schema: SchemaId) -> SchemaHash {
-        self.0.hash(schema)
-    }
-
-    fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
-        self.1.get(&hash).copied()
-    }
-}
-
-/// The schemas of this node; those that were declared without asking the table.
-struct DeclaredTypes<'a>(&'a TypeTable, &'a [Option<SchemaHash>]);
-
-impl WireTypes for DeclaredTypes<'_> {
-    fn hash(&self, schema: SchemaId) -> SchemaHash {
-        self.1.get(schema.0 as usize).copied().flatten().unwrap_or_else(|| self.0.hash(schema))
-    }
-
-    fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
-        self.0.id(hash)
-    }
 }
 
 impl Peers {
@@ -183,9 +143,9 @@ impl Peers {
             tokens: HashMap::new(),
             last_token: WAKER.0,
             dirty: VecDeque::new(),
+            speaking: VecDeque::new(),
             news: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
-            head: Vec::new(),
             next_deadline: None,
         };
         Ok((Box::new(peers), waker))
@@ -201,57 +161,20 @@ impl Peers {
                 self.news.push_back(News::Unsent(signal, why.clone()));
                 return self.news.push_back(News::Node(NodeNews::Down { node, why, epoch: None }));
             }
-            self.peer(node);
+            self.neighbor(node);
         }
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if epoch < peer.epoch {
-            let why = "the association with its node had ended".to_owned();
-            return self.news.push_back(News::Unsent(signal, why));
-        }
-        mark(&mut self.dirty, node, peer);
-        let may_fail = signal.may_fail();
-        if let Some(schema) = schema_of(&signal)
-            && let Err(error) = peer.declare(now, &self.types, schema)
-        {
-            self.news.push_back(News::Unsent(signal, why_not(&error)));
-            return self.refused(now, node, may_fail);
-        }
-        let from = signal.sender().unwrap_or(node_itself(self.cluster.node));
-        self.head.clear();
-        self.head.push(NodeMessage::SIGNAL);
-        let types = DeclaredTypes(&self.types, &peer.declared);
-        let payload = wire::encode_owned(signal, &types, &mut self.head);
-        if let Err(error) = peer.session.queue(now, from, Outbound::new(&self.head, payload)) {
-            let why = why_not(&error);
-            let (SendError::TooLong { bytes, .. } | SendError::Full { bytes }) = error;
-            if let Some(signal) = decode_own(&bytes, &self.types) {
-                self.news.push_back(News::Unsent(signal, why));
-            }
-            self.refused(now, node, may_fail);
-        }
+        let Some(neighbor) = self.peers.get_mut(&node) else { return };
+        mark(&mut self.dirty, node, neighbor);
+        neighbor.peer.send(now, epoch, signal);
     }
 
-    /// Something has found no room. If nobody can be told of it, the association ends, so that nobody waits for it.
-    fn refused(&mut self, now: u64, node: NodeId, may_fail: bool) {
-        if may_fail {
-            self.pump_now(now, node);
-        } else {
-            let name = self.cluster.name_of(node);
-            tracing::warn!(%node, name, "the association with a node is ended: more waits for it than can be kept");
-            self.end(now, node, EndCause::Overfull);
-        }
-    }
-
-    /// Something that this node itself says, encoded: it goes first, unless it is long.
+    /// Something that this node itself says, encoded.
     pub(crate) fn post(&mut self, now: u64, node: NodeId, message: Vec<u8>) {
         if !self.peers.contains_key(&node) && !self.cluster.knows(node) {
             return;
         }
-        let from = node_itself(self.cluster.node);
-        let peer = self.peer(node);
-        let long = message.len() > PART_BYTES_MAX;
         // What does not go out is asked for again.
-        let _ = if long { peer.session.queue(now, from, message) } else { peer.session.queue_first(now, message) };
+        let _ = self.neighbor(node).peer.post(now, message);
         self.touch(node);
     }
 
@@ -265,9 +188,9 @@ impl Peers {
             tracing::error!(%node, name = self.cluster.name_of(node), %error, "a connection cannot be watched");
             return;
         }
-        let peer = self.peer(node);
-        peer.last_connection += 1;
-        let id = ConnectionId(peer.last_connection);
+        let neighbor = self.neighbor(node);
+        neighbor.last_connection += 1;
+        let id = ConnectionId(neighbor.last_connection);
         let link = Link {
             connection,
             token,
@@ -278,33 +201,53 @@ impl Peers {
             ending: false,
             broken: false,
         };
-        peer.links.insert(id, link);
-        peer.session.connected(now, id, if dialed { Origin::Dialed } else { Origin::Accepted });
+        neighbor.links.insert(id, link);
+        neighbor.peer.session_mut().connected(now, id, if dialed { Origin::Dialed } else { Origin::Accepted });
         self.tokens.insert(token, (node, id));
-        self.pump_now(now, node);
+        self.touch(node);
     }
 
     /// A node was not reached.
     pub(crate) fn dial_failed(&mut self, now: u64, node: NodeId, dial: DialId) {
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.session.dial_failed(now, dial);
-            self.pump_now(now, node);
+        if let Some(neighbor) = self.peers.get_mut(&node) {
+            neighbor.peer.session_mut().dial_failed(now, dial);
+            self.touch(node);
         }
     }
 
     /// The association with a node is to end.
     pub(crate) fn end(&mut self, now: u64, node: NodeId, cause: EndCause) {
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.session.end(now, cause);
-            self.pump_now(now, node);
+        if let Some(neighbor) = self.peers.get_mut(&node) {
+            neighbor.peer.session_mut().end(now, cause);
+            self.touch(node);
         }
     }
 
     // ---- what the shard asks ----
 
-    /// The next thing that was learned.
-    pub(crate) fn next_news(&mut self) -> Option<News> {
-        self.news.pop_front()
+    /// The next thing that was learned, of what the last [`Peers::pump`] brought. Whatever else peers want is done on the way.
+    pub(crate) fn next_news(&mut self, now: u64) -> Option<News> {
+        if let Some(news) = self.news.pop_front() {
+            return Some(news);
+        }
+        while let Some(node) = self.speaking.front().copied() {
+            let neighbor = self.peers.get_mut(&node)?;
+            while let Some(effect) = neighbor.peer.poll(now) {
+                let news = match effect {
+                    PeerEffect::Signal { signal, credit } => {
+                        neighbor.peer.session_mut().consumed(now, credit);
+                        Some(News::Signal(signal))
+                    }
+                    effect => neighbor.carry_out(now, node, effect, &self.cluster, &self.types),
+                };
+                if news.is_some() {
+                    return news;
+                }
+            }
+            self.speaking.pop_front();
+            self.settle(node);
+        }
+        None
     }
 
     /// When something is due next.
@@ -314,7 +257,7 @@ impl Peers {
 
     /// Whether there is something to do before anything happens.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.dirty.is_empty() || !self.news.is_empty()
+        !self.dirty.is_empty() || !self.speaking.is_empty() || !self.news.is_empty()
     }
 
     /// Whether any connection is watched.
@@ -324,10 +267,12 @@ impl Peers {
 
     /// How the peers stand.
     pub(crate) fn info(&self) -> Vec<PeerInfo> {
-        self.peers
-            .iter()
-            .map(|(node, peer)| PeerInfo { node: *node, session: peer.session.info(), unconfirmed: peer.unconfirmed })
-            .collect()
+        let info = |(node, neighbor): (&NodeId, &Neighbor)| PeerInfo {
+            node: *node,
+            session: neighbor.peer.session().info(),
+            unconfirmed: neighbor.unconfirmed,
+        };
+        self.peers.iter().map(info).collect()
     }
 
     /// Waits until something happens to a connection, or the waker is used, or the time is over.
@@ -336,144 +281,86 @@ impl Peers {
         let _ = self.poll.poll(&mut self.events, at_most);
         for event in &self.events {
             let Some((node, id)) = self.tokens.get(&event.token()).copied() else { continue };
-            let Some(peer) = self.peers.get_mut(&node) else { continue };
-            if let Some(link) = peer.links.get_mut(&id) {
+            let Some(neighbor) = self.peers.get_mut(&node) else { continue };
+            if let Some(link) = neighbor.links.get_mut(&id) {
                 link.ending |= event.is_read_closed() || event.is_error();
                 link.readable |= event.is_readable() || link.ending;
             }
-            mark(&mut self.dirty, node, peer);
+            mark(&mut self.dirty, node, neighbor);
         }
     }
 
-    /// Reads, lets sessions do what is due, and writes.
+    /// Reads, lets peers do what is due, and writes. What came of it is there for [`Peers::next_news`].
     pub(crate) fn pump(&mut self, now: u64) {
         let due = self.next_deadline.is_some_and(|at| at <= now);
         if due {
             // Nobody is silent whose words have only not been read yet.
             self.wait(Some(Duration::ZERO));
-            for (node, peer) in &mut self.peers {
-                if peer.session.next_deadline().is_some_and(|at| at <= now) {
-                    mark(&mut self.dirty, *node, peer);
+            for (node, neighbor) in &mut self.peers {
+                if neighbor.peer.session().next_deadline().is_some_and(|at| at <= now) {
+                    mark(&mut self.dirty, *node, neighbor);
                 }
             }
         }
-        for _ in 0..self.dirty.len() {
-            let Some(node) = self.dirty.pop_front() else { break };
-            self.pump_one(now, node);
+        while let Some(node) = self.dirty.pop_front() {
+            let Some(neighbor) = self.peers.get_mut(&node) else { continue };
+            neighbor.dirty = false;
+            neighbor.exchange(now, &mut self.buffer);
+            self.speaking.push_back(node);
         }
         if due || self.next_deadline.is_none() {
-            self.next_deadline = self.peers.values().filter_map(|peer| peer.session.next_deadline()).min();
+            self.next_deadline = self.peers.values().filter_map(|it| it.peer.session().next_deadline()).min();
         }
     }
 
-    /// What may end an association is followed by this at once: what is sent next has to know of it.
-    fn pump_now(&mut self, now: u64, node: NodeId) {
-        self.wait(Some(Duration::ZERO));
-        self.pump_one(now, node);
-    }
-
-    fn pump_one(&mut self, now: u64, node: NodeId) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.dirty = false;
-        let ids: Vec<ConnectionId> = peer.links.keys().copied().collect();
-        for id in ids {
-            peer.read(now, id, &mut self.buffer);
-            peer.write(now, id);
-        }
-        peer.session.advance(now);
-        while let Some(effect) = peer.session.poll_effect() {
-            let mut out = Out { cluster: &self.cluster, types: &self.types, news: &mut self.news, node, now };
-            if let Some(token) = peer.carry_out(effect, &mut out, self.poll.registry()) {
-                self.tokens.remove(&token);
-            }
-        }
-        for token in peer.drop_broken(self.poll.registry()) {
+    /// A peer has said all that there was.
+    fn settle(&mut self, node: NodeId) {
+        let Some(neighbor) = self.peers.get_mut(&node) else { return };
+        for token in neighbor.drop_broken(self.poll.registry()) {
             self.tokens.remove(&token);
         }
-        let deadline = peer.session.next_deadline();
-        self.next_deadline = match (self.next_deadline, deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        if peer.links.values().any(|link| link.readable) {
-            mark(&mut self.dirty, node, peer);
+        let deadline = neighbor.peer.session().next_deadline();
+        self.next_deadline = [self.next_deadline, deadline].into_iter().flatten().min();
+        if neighbor.links.values().any(|link| link.readable) {
+            mark(&mut self.dirty, node, neighbor);
         }
     }
 
-    fn peer(&mut self, node: NodeId) -> &mut Peer {
-        let (cluster, incarnation) = (&self.cluster, self.incarnation);
-        self.peers.entry(node).or_insert_with(|| Peer {
-            session: Session::new(cluster.node, incarnation, node, cluster.session),
+    fn neighbor(&mut self, node: NodeId) -> &mut Neighbor {
+        let (cluster, types, incarnation) = (&self.cluster, &self.types, self.incarnation);
+        self.peers.entry(node).or_insert_with(|| Neighbor {
+            peer: Peer::new(cluster.node, incarnation, node, cluster.session, types.clone()),
             links: BTreeMap::new(),
             last_connection: 0,
-            declared: Vec::new(),
-            known: BTreeMap::new(),
-            begun: Vec::new(),
-            epoch: 0,
             unconfirmed: 0,
             dirty: false,
-            broken: false,
         })
     }
 
     fn touch(&mut self, node: NodeId) {
-        if let Some(peer) = self.peers.get_mut(&node) {
-            mark(&mut self.dirty, node, peer);
+        if let Some(neighbor) = self.peers.get_mut(&node) {
+            mark(&mut self.dirty, node, neighbor);
         }
     }
 }
 
 /// Notes that a peer has something to do.
-fn mark(dirty: &mut VecDeque<NodeId>, node: NodeId, peer: &mut Peer) {
-    if !peer.dirty {
-        peer.dirty = true;
+fn mark(dirty: &mut VecDeque<NodeId>, node: NodeId, neighbor: &mut Neighbor) {
+    if !neighbor.dirty {
+        neighbor.dirty = true;
         dirty.push_back(node);
     }
 }
 
-/// What a peer needs to carry something out.
-struct Out<'a> {
-    cluster: &'a Cluster,
-    types: &'a TypeTable,
-    news: &'a mut VecDeque<News>,
-    node: NodeId,
-    now: u64,
-}
-
-impl Out<'_> {
-    /// What people call the node.
-    fn name(&self) -> String {
-        self.cluster.name_of(self.node)
-    }
-
-    fn load(&self, job: Job) -> Result<(), String> {
-        let taken = self.cluster.load(job);
-        if taken { Ok(()) } else { Err("it asks for more modules than can be looked after".into()) }
-    }
-}
-
-impl Peer {
-    /// Declares a schema, unless it has been; an error if what needs it cannot go out either.
-    fn declare(&mut self, now: u64, types: &TypeTable, schema: SchemaId) -> Result<(), SendError> {
-        let at = schema.0 as usize;
-        if let Some(Some(_)) = self.declared.get(at) {
-            return Ok(());
+impl Neighbor {
+    /// Reads what has come and writes on; then its clock may be moved.
+    fn exchange(&mut self, now: u64, buffer: &mut [u8]) {
+        let ids: Vec<ConnectionId> = self.links.keys().copied().collect();
+        for id in ids {
+            self.read(now, id, buffer);
+            self.write(now, id);
         }
-        let bytes = types.schema(schema).map(|schema| schema.encode()).unwrap_or_default();
-        let mut pieces = bytes.chunks(SCHEMA_PIECE).enumerate().peekable();
-        while let Some((index, bytes)) = pieces.next() {
-            let message = NodeMessage::Schema { more: pieces.peek().is_some(), bytes };
-            if let Err(error) = self.session.queue_first(now, message.encode()) {
-                if index > 0 {
-                    // The peer would take the next schema for the rest of this one.
-                    self.session.end(now, EndCause::Overfull);
-                }
-                return Err(error);
-            }
-        }
-        self.declared.resize(self.declared.len().max(at + 1), None);
-        self.declared[at] = Some(types.hash(schema));
-        Ok(())
+        self.peer.session_mut().advance(now);
     }
 
     fn read(&mut self, now: u64, id: ConnectionId, buffer: &mut [u8]) {
@@ -486,7 +373,7 @@ impl Peer {
                 Ok(0) => return self.lose(now, id),
                 Ok(length) => {
                     link.readable = link.ending || !link.connection.is_emptied();
-                    self.session.received(now, id, &buffer[..length]);
+                    self.peer.session_mut().received(now, id, &buffer[..length]);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => link.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -504,8 +391,9 @@ impl Peer {
         match link.push() {
             Ok(true) => {
                 (link.writing, link.at) = (false, 0);
-                self.session.reuse(std::mem::take(&mut link.pending));
-                self.session.written(now, id);
+                let session = self.peer.session_mut();
+                session.reuse(std::mem::take(&mut link.pending));
+                session.written(now, id);
             }
             Ok(false) => {}
             Err(_) => self.lose(now, id),
@@ -517,10 +405,10 @@ impl Peer {
         if let Some(link) = self.links.get_mut(&id) {
             (link.broken, link.readable, link.writing) = (true, false, false);
         }
-        self.session.closed(now, id);
+        self.peer.session_mut().closed(now, id);
     }
 
-    /// Drops the connections that are broken; their tokens.
+    /// Drops the connections that are done with; their tokens.
     fn drop_broken(&mut self, registry: &mio::Registry) -> Vec<Token> {
         let mut tokens = Vec::new();
         self.links.retain(|_, link| {
@@ -534,148 +422,108 @@ impl Peer {
         tokens
     }
 
-    /// Does what the session wants; the tokens that are free again.
-    fn carry_out(&mut self, effect: SessionEffect, out: &mut Out<'_>, registry: &mio::Registry) -> Option<Token> {
-        let (node, now) = (out.node, out.now);
-        match effect {
-            SessionEffect::Dial(dial) => {
-                if !out.cluster.dial(node, dial) {
-                    self.session.dial_failed(now, dial);
+    /// Does what the peer wants, or says what is to be told of it.
+    fn carry_out(
+        &mut self,
+        now: u64,
+        node: NodeId,
+        effect: PeerEffect,
+        cluster: &Cluster,
+        types: &TypeTable,
+    ) -> Option<News> {
+        let job = match effect {
+            PeerEffect::Signal { signal, .. } => return Some(News::Signal(signal)),
+            PeerEffect::Gossip(packet) => return Some(News::Gossip(node, packet)),
+            PeerEffect::Unsent { signal, why } => return Some(News::Unsent(signal, why.to_string())),
+            PeerEffect::Unconfirmed { signal, association, reason, maybe_delivered } => {
+                let reason = describe(reason, cluster.failure(node));
+                let why = format!("not confirmed: {reason}");
+                if let Signal::Message(envelope) = &signal {
+                    cluster.note_unconfirmed(Unconfirmed {
+                        at_ms: now_ms(),
+                        from: envelope.from,
+                        to: envelope.to,
+                        type_name: types.name(envelope.schema),
+                        association: association.map(|association| association.0),
+                        maybe_delivered,
+                        reason,
+                    });
                 }
+                return Some(News::Unconfirmed(signal, why));
             }
-            SessionEffect::Write { connection, bytes } => match self.links.get_mut(&connection) {
-                Some(link) => {
-                    (link.pending, link.at, link.writing) = (bytes, 0, true);
-                    self.write(now, connection);
+            PeerEffect::Up { incarnation, .. } => {
+                let name = cluster.name_of(node);
+                return Some(News::Node(NodeNews::Up { node, incarnation, name }));
+            }
+            PeerEffect::Down { reason, epoch, unconfirmed, .. } => {
+                let (name, why) = (cluster.name_of(node), describe(reason, cluster.failure(node)));
+                self.unconfirmed += unconfirmed;
+                match reason {
+                    EndReason::Violation(_) | EndReason::EndedHere(EndCause::Overfull | EndCause::TooLong) => {
+                        tracing::warn!(%node, name, why, unconfirmed, "an association has ended");
+                    }
+                    _ => tracing::info!(%node, name, why, unconfirmed, "an association has ended"),
                 }
-                None => self.session.closed(now, connection),
-            },
-            SessionEffect::Close { connection, reason, last } => {
-                let mut link = self.links.remove(&connection)?;
+                return Some(News::Node(NodeNews::Down { node, why, epoch: Some(epoch) }));
+            }
+            PeerEffect::Full => return Some(News::Node(NodeNews::Full(node))),
+            PeerEffect::Drained => return Some(News::Node(NodeNews::Drained(node))),
+            PeerEffect::Broken(why) => {
+                let name = cluster.name_of(node);
+                tracing::warn!(%node, name, %why, "a node broke the protocol; the association with it is ended");
+                return None;
+            }
+            PeerEffect::Dial(dial) => {
+                if !cluster.dial(node, dial) {
+                    self.peer.session_mut().dial_failed(now, dial);
+                }
+                return None;
+            }
+            PeerEffect::Write { connection, bytes } => {
+                match self.links.get_mut(&connection) {
+                    Some(link) => {
+                        (link.pending, link.at, link.writing) = (bytes, 0, true);
+                        self.write(now, connection);
+                    }
+                    None => self.peer.session_mut().closed(now, connection),
+                }
+                return None;
+            }
+            PeerEffect::Close { connection, reason, last } => {
                 match reason {
                     CloseReason::Violation(why @ Violation::OldIncarnation { .. }) => {
-                        tracing::warn!(%node, name = out.name(), %why, "a node is not let in");
+                        tracing::warn!(%node, name = cluster.name_of(node), %why, "a node is not let in");
                     }
-                    _ => tracing::debug!(%node, name = out.name(), ?reason, "a connection is closed"),
+                    _ => tracing::debug!(%node, name = cluster.name_of(node), ?reason, "a connection is closed"),
                 }
-                link.pending.extend_from_slice(&last);
-                // What does not fit any more the peer learns on the next connection.
-                let _ = link.push();
-                let _ = link.connection.finish();
-                let _ = registry.deregister(&mut link.connection);
-                return Some(link.token);
+                if let Some(link) = self.links.get_mut(&connection) {
+                    link.close(&last);
+                }
+                return None;
             }
-            SessionEffect::Up { incarnation, .. } => {
-                let name = out.name();
-                out.news.push_back(News::Node(NodeNews::Up { node, incarnation, name }));
+            PeerEffect::Fetch { artifact, offset } => Job::Fetch { node, artifact, offset },
+            PeerEffect::Piece { artifact, offset, length, bytes } => {
+                Job::Piece { node, artifact, offset, length, bytes }
             }
-            SessionEffect::Deliver { bytes, credit } => {
-                if !self.broken
-                    && let Err(why) = self.deliver(bytes, out)
-                {
-                    self.broken = true;
-                    let name = out.name();
-                    tracing::warn!(%node, name, why, "a node broke the protocol; the association with it is ended");
-                    self.session.end(now, EndCause::PeerMisbehaved);
-                }
-                self.session.consumed(now, credit);
-            }
-            SessionEffect::Ended { association, reason, unconfirmed } => {
-                self.epoch += 1;
-                self.declared.clear();
-                self.known.clear();
-                self.begun.clear();
-                self.broken = false;
-                let why = describe(reason, out.cluster.failure(node));
-                if let EndReason::Violation(_) = reason {
-                    let name = out.name();
-                    tracing::warn!(%node, name, why, "a node broke the protocol; the association with it has ended");
-                }
-                let mut messages = 0_u64;
-                for lost in &unconfirmed {
-                    let Some(signal) = decode_own(&lost.bytes, out.types) else { continue };
-                    if let Signal::Message(envelope) = &signal {
-                        messages += 1;
-                        out.cluster.note_unconfirmed(Unconfirmed {
-                            at_ms: now_ms(),
-                            from: envelope.from,
-                            to: envelope.to,
-                            type_name: neurath_kernel::Types::name(out.types, envelope.schema),
-                            association: association.map(|a| a.0),
-                            maybe_delivered: lost.maybe_delivered,
-                            reason: why.clone(),
-                        });
-                        if !envelope.wants_answer() {
-                            let why = format!("not confirmed: {why}");
-                            out.news.push_back(News::Unsent(signal, why));
-                        }
-                    }
-                }
-                self.unconfirmed += messages;
-                if !matches!(reason, EndReason::Violation(_)) {
-                    tracing::info!(%node, name = out.name(), why, unconfirmed = messages, "an association has ended");
-                }
-                out.news.push_back(News::Node(NodeNews::Down { node, why, epoch: Some(self.epoch) }));
-            }
-            SessionEffect::Refused { messages, limit_bytes } => {
-                for refused in messages {
-                    if let Some(signal) = decode_own(&refused.bytes, out.types) {
-                        let why = format!("its node takes messages of at most {limit_bytes} bytes");
-                        out.news.push_back(News::Unsent(signal, why));
-                    }
-                }
-            }
-            SessionEffect::Full => out.news.push_back(News::Node(NodeNews::Full(node))),
-            SessionEffect::Drained => out.news.push_back(News::Node(NodeNews::Drained(node))),
+            PeerEffect::Absent { artifact } => Job::Absent { node, artifact },
+        };
+        if cluster.loader.push(job).is_err() {
+            self.peer.broke(now, Breach::Greedy("modules"));
         }
         None
-    }
-
-    /// A message has come.
-    fn deliver(&mut self, bytes: Vec<u8>, out: &mut Out<'_>) -> Result<(), String> {
-        let node = out.node;
-        let news = match NodeMessage::decode(&bytes).ok_or("it sent a message of no kind")? {
-            NodeMessage::Signal(_) => {
-                let types = PeerTypes(out.types, &self.known);
-                let signal = wire::decode_owned(bytes, NodeMessage::SIGNAL_AT, &types).map_err(|e| e.to_string())?;
-                if !signal.is_between(node, out.cluster.node) {
-                    return Err("it spoke for a process that is not its own, or to one that is not of this node".into());
-                }
-                News::Signal(signal)
-            }
-            NodeMessage::Schema { more, bytes } => return self.learn_schema(more, bytes, out.types),
-            NodeMessage::Gossip(bytes) => News::Gossip(node, bytes.to_vec()),
-            NodeMessage::Fetch { artifact, offset } => return out.load(Job::Fetch { node, artifact, offset }),
-            NodeMessage::Piece { bytes, .. } if bytes.len() > PIECE => {
-                return Err(format!("it sent a piece of a module with more than {PIECE} bytes"));
-            }
-            NodeMessage::Piece { artifact, offset, length, bytes } => {
-                return out.load(Job::Piece { node, artifact, offset, length, bytes: bytes.to_vec() });
-            }
-            NodeMessage::Absent { artifact } => return out.load(Job::Absent { node, artifact }),
-        };
-        out.news.push_back(news);
-        Ok(())
-    }
-
-    fn learn_schema(&mut self, more: bool, bytes: &[u8], types: &TypeTable) -> Result<(), String> {
-        if self.begun.len() + bytes.len() > SCHEMA_BYTES_MAX || self.known.len() >= SCHEMAS_MAX {
-            return Err(format!("it declared a schema beyond {SCHEMA_BYTES_MAX} bytes, or more than {SCHEMAS_MAX}"));
-        }
-        self.begun.extend_from_slice(bytes);
-        if more {
-            return Ok(());
-        }
-        let bytes = std::mem::take(&mut self.begun);
-        let schema = Schema::decode(&bytes).map_err(|error| format!("it declared what is no schema: {error}"))?;
-        let hash = schema.hash();
-        let id = types.intern(schema).map_err(|error| error.to_string())?;
-        self.known.insert(hash, id);
-        Ok(())
     }
 }
 
 impl Link {
+    /// Writes what may still be written, and no more.
+    fn close(&mut self, last: &[u8]) {
+        self.pending.extend_from_slice(last);
+        // What does not fit any more the peer learns on the next connection.
+        let _ = self.push();
+        let _ = self.connection.finish();
+        (self.broken, self.readable, self.writing) = (true, false, false);
+    }
+
     /// Writes on; whether all is with the system.
     fn push(&mut self) -> io::Result<bool> {
         while self.at < self.pending.len() {
@@ -692,31 +540,6 @@ impl Link {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// The schema that must be declared before a signal, if it has one.
-fn schema_of(signal: &Signal) -> Option<SchemaId> {
-    match signal {
-        Signal::Message(Envelope { schema, .. }) | Signal::TimerFired { envelope: Envelope { schema, .. }, .. } => {
-            Some(*schema)
-        }
-        _ => None,
-    }
-}
-
-/// A signal that this node has encoded itself.
-fn decode_own(bytes: &[u8], types: &TypeTable) -> Option<Signal> {
-    match NodeMessage::decode(bytes)? {
-        NodeMessage::Signal(bytes) => wire::decode(bytes, types).ok(),
-        _ => None,
-    }
-}
-
-fn why_not(error: &SendError) -> String {
-    match error {
-        SendError::TooLong { limit_bytes, .. } => format!("its node takes messages of at most {limit_bytes} bytes"),
-        SendError::Full { .. } => "as much as may be waits for its node already".to_owned(),
     }
 }
 

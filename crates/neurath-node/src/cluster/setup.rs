@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::RwLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use neurath_kernel::{MembershipConfig, SessionConfig};
@@ -17,7 +17,7 @@ use neurath_net::{
 };
 
 use super::control::Control;
-use super::loader::Jobs;
+use super::loader::{self, Jobs};
 use super::{Cluster, Whereabouts};
 
 /// How long joining may take.
@@ -33,7 +33,7 @@ pub struct ClusterConfig {
     /// What people call it; taken from its certificate if it has one.
     pub name: Option<String>,
     /// Nodes to begin with, beside those that are remembered.
-    pub peers: Vec<(neurath_proto::NodeId, String, String)>,
+    pub peers: Vec<Member>,
     /// An invitation to a cluster that it is to join first.
     pub invitation: Option<String>,
     /// Times and limits of sessions.
@@ -224,11 +224,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     std::fs::create_dir_all(&folder).map_err(|source| SetupError::Io { path: folder.clone(), source })?;
     let peers_file = folder.join("peers.json");
     let mut known = read_peers(&peers_file);
-    known.extend(config.peers.iter().map(|(node, name, address)| Member {
-        node: *node,
-        name: name.clone(),
-        address: address.clone(),
-    }));
+    known.extend(config.peers.iter().cloned());
     check_advertised(config)?;
     let mut name = config.name.clone().unwrap_or_else(|| format!("node-{}", &key.node_id().to_string()[..4]));
     let mut dialer = None;
@@ -266,9 +262,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     let authority = Authority::exists(&authority_folder).then(|| Authority::open(&authority_folder)).transpose()?;
     let handle = endpoint.handle();
     let address = config.advertise.clone().or(handle.address());
-    let (loader, receiver) = mpsc::channel();
-    let loader_queue = Arc::new(AtomicUsize::new(0));
-    let jobs = Jobs { receiver, queued: loader_queue.clone() };
+    let (loader, jobs) = loader::queue();
     let directory = known
         .into_iter()
         .filter(|member| member.node != key.node_id())
@@ -295,7 +289,6 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
         unconfirmed_count: AtomicU64::new(0),
         refused_count: AtomicU64::new(0),
         loader,
-        loader_queue: loader_queue.clone(),
         peers_file,
     };
     Ok(Beginning { cluster, endpoint, jobs })

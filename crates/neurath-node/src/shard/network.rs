@@ -105,7 +105,7 @@ impl Shard {
         let now = self.shared.clock.now();
         network.now = now;
         network.peers.pump(now);
-        while let Some(news) = self.network.as_mut().and_then(|network| network.peers.next_news()) {
+        while let Some(news) = self.network.as_mut().and_then(|network| network.peers.next_news(now)) {
             self.learn(news);
             self.deal_with_effects();
         }
@@ -136,9 +136,11 @@ impl Shard {
         match news {
             News::Signal(signal) => self.kernel.signal(signal),
             News::Unsent(signal, why) => self.kernel.unsent(signal, &why),
+            News::Unconfirmed(signal, why) => self.kernel.unconfirmed(signal, &why),
             News::Node(news) => {
                 if let NodeNews::Down { node, .. } = &news {
-                    network.cluster.load(Job::Gone(*node));
+                    // There is none when the node stops.
+                    let _ = network.cluster.loader.push(Job::Gone(*node));
                 }
                 self.tell_all(news);
             }
@@ -201,11 +203,17 @@ impl Shard {
                     self.outgoing[shard].push(Input::Command(super::Command::SpawnFor { program, request }));
                 }
             }
-            None => match &self.network {
-                Some(network) if network.cluster.load(Job::Spawn(request.clone())) => {}
-                Some(_) => self.kernel.refuse_spawn(&request, "the node looks after as many modules as it can".into()),
-                None => self.kernel.refuse_spawn(&request, "this node is in no cluster".into()),
-            },
+            None => {
+                let taken = match &self.network {
+                    Some(network) => {
+                        network.cluster.loader.push(Job::Spawn(request.clone())).map_err(|why| why.to_string())
+                    }
+                    None => Err("this node is in no cluster".to_owned()),
+                };
+                if let Err(why) = taken {
+                    self.kernel.refuse_spawn(&request, why);
+                }
+            }
         }
     }
 

@@ -3,26 +3,30 @@
 //! It sees what processes ask for and are told, what kernels trace, which messages sessions give back, and when
 //! associations end; nothing of how that comes about. Invariants that it checks: G1 and G2 for messages; monitors and links
 //! fire once, with a reason that is true; what ends a process does not overtake what was said before; G10 for mailboxes;
-//! every call ends.
+//! every call ends; groups, timers and changes of code are as `groups`, `timers` and `upgrades` say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use neurath_kernel::trace::{Happened, TraceEvent};
 use neurath_kernel::{PortLimits, Signal};
 use neurath_proto::cluster::NodeDown;
-use neurath_proto::envelope::{Class, Envelope};
+use neurath_proto::envelope::{Class, Envelope, SchemaId};
 use neurath_proto::id::Incarnation;
 use neurath_proto::notice::{Down, Exit};
 use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::{NodeId, Pid, Ref};
 
-use crate::guest::{BURST, NUMBER, decode};
+use crate::guest::{BURST, decode};
 use crate::rng::Rng;
+use crate::vocabulary::{TIMED, is_number};
 
 pub use counts::ProcessCounts;
 
 mod counts;
+mod groups;
 mod quiet;
+mod timers;
+mod upgrades;
 
 /// What a process asked for in a poll that ended well.
 #[derive(Clone, Debug)]
@@ -86,12 +90,36 @@ pub enum Deed {
         /// A reason like no other.
         reason: ExitReason,
     },
+    /// It wants to be a member of a group.
+    Join {
+        /// Its name.
+        group: &'static str,
+    },
+    /// It wants to be none any more.
+    Leave {
+        /// Its name.
+        group: &'static str,
+    },
+    /// It sends something later.
+    SetTimer {
+        /// To whom.
+        to: Pid,
+        /// Which of its timers this is.
+        number: u32,
+        /// Not before.
+        due: u64,
+    },
+    /// It was told that a timer will not fire.
+    CancelTimer {
+        /// Which.
+        number: u32,
+    },
 }
 
 /// How many associations with each node a shard has seen end.
 pub type Epochs = BTreeMap<NodeId, u64>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Fate {
     parent: Option<Pid>,
     /// The one who asked for it elsewhere was told of it.
@@ -107,7 +135,7 @@ struct Fate {
 }
 
 /// What one process said to another.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Pair {
     sent: u64,
     /// The last that was taken.
@@ -126,6 +154,7 @@ struct Pair {
     before_link: Option<u64>,
 }
 
+#[derive(Clone)]
 struct Monitor {
     to: Pid,
     epoch: u64,
@@ -134,6 +163,7 @@ struct Monitor {
     withdrawn: bool,
 }
 
+#[derive(Clone)]
 struct Call {
     to: Option<Pid>,
     node: NodeId,
@@ -142,7 +172,7 @@ struct Call {
 }
 
 /// See the module. An error says what was promised and not kept.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Ledger {
     limits: PortLimits,
     /// Counts what happens.
@@ -164,6 +194,9 @@ pub struct Ledger {
     /// Monitors and questions, and links, that were not sent.
     unsent: BTreeSet<(Pid, Ref)>,
     unsent_links: BTreeSet<(Pid, Pid)>,
+    groups: groups::Groups,
+    timers: timers::Timers,
+    orders: upgrades::Orders,
     /// What came of it all.
     pub counts: ProcessCounts,
 }
@@ -253,6 +286,16 @@ impl Ledger {
                 Deed::AskExit { to, reason } => {
                     let sent = self.pair(pid, to).sent;
                     self.asked.push((pid, to, reason, sent));
+                }
+                Deed::Join { group } => {
+                    self.groups.joined(group, pid);
+                    self.counts.joined += 1;
+                }
+                Deed::Leave { group } => self.groups.left(group, pid),
+                Deed::SetTimer { to, number, due } => self.timers.set(pid, to, number, due),
+                Deed::CancelTimer { number } => {
+                    self.timers.cancelled(pid, number);
+                    self.counts.cancelled += 1;
                 }
             }
         }
@@ -382,6 +425,12 @@ impl Ledger {
         call.map(|_| ()).ok_or(format!("what {pid} asked under {reference:?} is answered twice"))
     }
 
+    /// A process waits for an answer no longer.
+    pub fn gave_up(&mut self, pid: Pid, reference: Ref) {
+        self.counts.gave_up += 1;
+        self.calls.remove(&(pid, reference));
+    }
+
     /// A call or question has failed.
     ///
     /// # Errors
@@ -412,6 +461,7 @@ impl Ledger {
             }
         }
         self.living.retain(|pid| !here(pid));
+        self.groups.forget(here);
     }
 
     /// A life of a node has seen an association end.
@@ -429,6 +479,10 @@ impl Ledger {
                 }
                 self.pair(envelope.from, envelope.to).given_back.insert(number, maybe_delivered);
                 self.counts.given_back += 1;
+            }
+            Signal::Message(envelope) if envelope.schema == TIMED => {
+                let Ok(number) = decode(envelope.payload.as_slice()) else { return };
+                self.timers.given_back(envelope.from, number, maybe_delivered);
             }
             Signal::Monitor { from, reference, .. }
             | Signal::Name { from, reference, .. }
@@ -471,12 +525,12 @@ impl Ledger {
                 self.living.push(pid);
                 self.directory.push(pid);
             }
-            Happened::Received(post) if post.schema == NUMBER && post.class != Class::Reply => {
+            Happened::Received(post) if is_number(post.schema) && post.class != Class::Reply => {
                 self.pair(post.peer, pid).delivered += 1;
                 self.wait(post.peer, pid, 1);
                 self.check_mailbox(pid)?;
             }
-            Happened::Refused { from, why, .. } => self.refused(*from, pid, why)?,
+            Happened::Refused { from, schema, why } => self.refused(*from, pid, *schema, why)?,
             Happened::Linked { to } => {
                 let epoch = epochs.get(&to.node).copied().unwrap_or_default();
                 self.links.entry((pid, *to)).or_default().push(epoch);
@@ -547,11 +601,17 @@ impl Ledger {
         Ok(())
     }
 
-    fn refused(&mut self, from: Pid, to: Pid, why: &str) -> Result<(), String> {
+    fn refused(&mut self, from: Pid, to: Pid, schema: SchemaId, why: &str) -> Result<(), String> {
         let overflow = why.contains("four times");
-        let allowed = self.mailbox_max(to) >= 4 * u64::from(self.limits.mailbox_messages);
+        // Nobody holds a timer back.
+        let most = self.mailbox_max(to) + self.timers.open(to);
+        let allowed = most >= 4 * u64::from(self.limits.mailbox_messages);
         if !(why.starts_with("given up") || overflow && allowed) {
             return Err(format!("G10: a message from {from} to {to} was refused: {why}"));
+        }
+        if schema == TIMED {
+            self.timers.refused(from, to);
+            return Ok(());
         }
         if !overflow {
             self.wait(from, to, -1);
@@ -565,6 +625,7 @@ impl Ledger {
         self.counts.ended += 1;
         self.living.retain(|living| *living != pid);
         self.waiting.remove(&pid);
+        self.groups.forget(|member| *member == pid);
         self.clock += 1;
         let at = self.clock;
         let fate = self.fate(pid);
@@ -650,7 +711,7 @@ impl Pair {
 
 /// Messages of processes to each other, but answers.
 fn is_followed(envelope: &Envelope) -> bool {
-    envelope.schema == NUMBER && envelope.class != Class::Reply
+    is_number(envelope.schema) && envelope.class != Class::Reply
 }
 
 fn least() -> Pid {

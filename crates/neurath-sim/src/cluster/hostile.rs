@@ -1,19 +1,22 @@
-//! A node whose bytes break the protocol in every way. It is a node like the others, with sessions of its own, so that it
-//! comes as far as they do; what it writes is spoiled on its way.
+//! A node that breaks the protocol in every way. It is a node like the others, with peers of its own, so that it comes as far
+//! as they do; some of what it says is not true, and what it writes is spoiled on its way.
 //!
 //! Invariant: what it does to others goes through their connections only, and under its own identity.
 
-use neurath_kernel::session::SendError;
+use neurath_kernel::{NodeMessage, Signal};
+use neurath_proto::Schema;
 use neurath_proto::frame::{Ack, Association, Frame, FrameNumber, Generation, Hello, Lane, Limits, Place};
 use neurath_proto::id::{Incarnation, NodeId};
-use neurath_proto::{Pid, Serial};
+use neurath_proto::schema::{Def, DefKind, Field, Fields, Type};
 
-use super::{Cluster, tag};
+use super::Cluster;
 use crate::check::Side;
 use crate::rng::Rng;
 
 /// Writes that are kept, to be said again.
 const PAST_MAX: usize = 64;
+/// What stands before the payload of a message, about.
+const HEAD_BYTES: usize = 80;
 
 pub(super) struct Hostile {
     node: usize,
@@ -46,16 +49,73 @@ impl Cluster {
         }
     }
 
-    /// Sends something from or to a hostile node, whatever becomes of it.
+    /// Sends something from or to a hostile node, whatever becomes of it: mostly what an honest one could say, so that it
+    /// comes to be heard.
     ///
     /// # Errors
     /// A promise was not kept.
-    pub fn send_junk(&mut self, side: Side, sender: u64, length: usize) -> Result<(), String> {
-        let from = Pid::new(Self::id(side.node), Incarnation(side.life), Serial(sender));
-        let bytes = vec![tag::JUNK; length];
-        self.with(side, |session, now| match session.send(now, from, bytes) {
-            Ok(()) | Err(SendError::TooLong { .. } | SendError::Full { .. }) => {}
-        })
+    pub fn send_junk(&mut self, side: Side, sender: u32, length: usize) -> Result<(), String> {
+        let (now, bytes) = (self.now, vec![0; length.saturating_sub(HEAD_BYTES)]);
+        let signal = Self::letter_of(side, sender, 1, bytes);
+        let lies = if self.is_hostile(side.node) && self.rng.chance(10) { self.lie(side, &signal) } else { Vec::new() };
+        let peer = &mut self.member(side).peer;
+        if lies.is_empty() {
+            let epoch = peer.epoch();
+            peer.send(now, epoch, signal);
+        }
+        for lie in lies {
+            // What has no room is not said.
+            let _ = peer.post(now, lie);
+        }
+        self.with(side, |session, now| session.advance(now))
+    }
+
+    /// Messages that a node is not to send, or only in part.
+    fn lie(&mut self, side: Side, signal: &Signal) -> Vec<Vec<u8>> {
+        let (mut true_words, rng) = (self.encoded(signal), &mut self.rng);
+        let (artifact, offset) = ([7; 32], rng.number());
+        match rng.within(0..=7) {
+            0 => vec![(0..rng.magnitude(1..=100)).map(|_| rng.number() as u8).collect()],
+            1 => {
+                let at = rng.index(true_words.len().min(HEAD_BYTES));
+                true_words[at] ^= 1 << rng.within(0..=7);
+                vec![true_words]
+            }
+            2 => {
+                let back = Side { node: side.peer, life: side.life, peer: side.node };
+                vec![self.encoded(&Self::letter_of(back, 1, 1, vec![0; 8]))]
+            }
+            // Types that there are, or are made up, whole or without their end, and what is none.
+            3 | 4 => {
+                let name = format!("made_up_{}", rng.within(0..=1000)).repeat(rng.within(1..=12) as usize);
+                let fields = (0..rng.magnitude(1..=600)).map(|n| Field {
+                    name: format!("{name}{n}"),
+                    ty: Type::U64,
+                    default: None,
+                });
+                let kind = DefKind::Struct(Fields::Named(fields.collect()));
+                let schema = Schema { root: Type::Named(0), defs: vec![Def { name, kind }] };
+                let mut bytes = schema.encode();
+                if rng.chance(20) {
+                    let at = rng.index(bytes.len());
+                    bytes[at] ^= 1 << rng.within(0..=7);
+                }
+                let whole = rng.chance(80);
+                let mut pieces = bytes.chunks(rng.within(1 << 10..=12 << 10) as usize).peekable();
+                let mut said = Vec::new();
+                while let Some(bytes) = pieces.next() {
+                    let more = pieces.peek().is_some() || !whole;
+                    said.push(NodeMessage::Schema { more, bytes }.encode());
+                }
+                said
+            }
+            5 => vec![NodeMessage::Fetch { artifact, offset }.encode(), NodeMessage::Absent { artifact }.encode()],
+            6 => {
+                let bytes = vec![0; rng.magnitude(1..=40 << 10) as usize];
+                vec![NodeMessage::Piece { artifact, offset, length: offset, bytes: &bytes }.encode()]
+            }
+            _ => vec![NodeMessage::Gossip(&true_words).encode()],
+        }
     }
 }
 

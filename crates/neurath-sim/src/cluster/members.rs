@@ -4,11 +4,10 @@
 
 use neurath_kernel::membership::{Member, MemberState, PacketError};
 use neurath_kernel::session::{EndCause, SendError};
-use neurath_kernel::{Membership, MembershipConfig, MembershipEffect};
+use neurath_kernel::{Membership, MembershipConfig, MembershipEffect, NodeMessage};
 use neurath_proto::id::{Incarnation, NodeId};
-use neurath_proto::{Pid, Serial};
 
-use super::{Cluster, Event, tag};
+use super::{Cluster, Event};
 use crate::check::Side;
 use crate::check::members::Roster;
 use crate::network::MS;
@@ -17,8 +16,6 @@ use crate::network::MS;
 const JOIN_AGAIN_NS: u64 = 5_000 * MS;
 /// A node that leaves says so, and goes after this.
 const LINGER_NS: u64 = 1_000 * MS;
-/// The process that membership's packets come from, for sessions.
-const GOSSIP: Serial = Serial(0);
 
 /// A membership and for when it is to be woken.
 pub(super) struct Driven {
@@ -137,10 +134,9 @@ impl Cluster {
             MembershipEffect::Send { to, bytes } => {
                 let Some(peer) = self.number(to) else { return Ok(()) };
                 let side = Side { node, life, peer };
-                let from = Pid::new(Self::id(node), Incarnation(life), GOSSIP);
-                let bytes = [&[tag::MEMBERSHIP], &bytes[..]].concat();
-                let mut result = Ok(());
-                self.with(side, |session, now| result = session.send(now, from, bytes))?;
+                let now = self.now;
+                let result = self.member(side).peer.post(now, NodeMessage::Gossip(&bytes).encode());
+                self.with(side, |session, now| session.advance(now))?;
                 match result {
                     // A packet that is not sent is as one that is lost.
                     Ok(()) | Err(SendError::Full { .. }) => Ok(()),

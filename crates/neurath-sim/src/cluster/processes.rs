@@ -1,30 +1,31 @@
 //! What a node's driver does for processes: shards with their kernels, and what their signals become between nodes.
 //!
-//! It does what `neurath_node::shard` and `cluster::peers` do, without threads and sockets. Invariants: what one shard tells
-//! another arrives in order; what a session says is told to all shards in the order in which it was learned; a schema is
-//! declared before the first message of its type, in every association; what a shard said before it learned that an
-//! association had ended does not get into the next one.
+//! It does what `neurath_node::shard` does, without threads; what is said between nodes goes through the same
+//! [`Peer`](neurath_kernel::Peer)s. Invariants: what one shard tells another arrives in order; what a session says is told to
+//! all shards in the order in which it was learned.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use neurath_kernel::session::wire::{self, WireTypes};
-use neurath_kernel::session::{EndCause, Unconfirmed};
+use neurath_kernel::kernel::ProcessInfo;
+use neurath_kernel::peer::Unsent;
 use neurath_kernel::trace::{Kind, TraceEvent, TraceFilter, WatchId};
 use neurath_kernel::{
-    Body, CodeId, Effect, Kernel, KernelConfig, NodeMessage, Outcome, Place, Program, ProgramEntry, Signal, Slot,
-    SpawnRequest, Turn, Work, node_itself,
+    Body, CodeId, Effect, Kernel, KernelConfig, Outcome, Place, Port, Program, ProgramEntry, Signal, Slot,
+    SpawnRequest, Turn, UpgradeOrder, Work, node_itself,
 };
-use neurath_proto::envelope::{Envelope, SchemaId};
 use neurath_proto::id::{Incarnation, NodeId};
-use neurath_proto::{Pid, SchemaHash};
+use neurath_proto::{Pid, Ref, Serial};
 
-use super::{Cluster, Event, tag};
+use super::{Cluster, Event};
 use crate::check::Side;
 use crate::check::processes::{Deed, Epochs, Ledger};
-use crate::guest::{Alike, Guest, KNOWN, READS, Scene, Verdict};
+use crate::guest::{Guest, Scene, Verdict};
 use crate::network::MS;
 use crate::rng::Rng;
+use crate::vocabulary::{Alike, KNOWN};
+
+mod upgrades;
 
 /// Turns of a shard before it looks at its inbox again.
 const TURNS: u32 = 32;
@@ -45,6 +46,8 @@ pub struct Society {
     pub lag_max_ns: u64,
     /// Until then processes begin things.
     pub until: u64,
+    /// How often of a hundred times that a shard runs the code of one of its processes is to be changed.
+    pub upgrade_percent: u64,
     /// The dice of processes.
     pub seed: u64,
 }
@@ -68,39 +71,18 @@ enum Input {
     Signal(Signal),
     Abroad { peer: usize, epoch: u64, signal: Signal },
     Unsent(Signal, String),
+    Unconfirmed(Signal),
     News(News),
     Spawn(SpawnRequest),
 }
 
 /// What all shards are told of a node.
 #[derive(Clone)]
-enum News {
+pub(super) enum News {
     Up(NodeId, Incarnation),
     Down(NodeId, u64),
     Full(NodeId),
     Drained(NodeId),
-}
-
-/// What the driver keeps beside a session.
-#[derive(Default)]
-pub(super) struct Talk {
-    epoch: u64,
-    declared: BTreeSet<SchemaId>,
-    known: BTreeSet<SchemaId>,
-}
-
-/// The schemas that a peer has declared; a schema's number is the first byte of its hash.
-struct Known<'a>(&'a BTreeSet<SchemaId>);
-
-impl WireTypes for Known<'_> {
-    fn hash(&self, schema: SchemaId) -> SchemaHash {
-        SchemaHash([schema.0 as u8; 16])
-    }
-
-    fn id(&self, hash: SchemaHash) -> Option<SchemaId> {
-        let id = SchemaId(u32::from(hash.0[0]));
-        self.0.contains(&id).then_some(id)
-    }
 }
 
 impl Cluster {
@@ -161,6 +143,7 @@ impl Cluster {
         it.shards[shard].kernel.advance(self.now);
         self.settle(node, shard)?;
         self.replenish(node, shard)?;
+        self.order_upgrade(node, shard)?;
         while let Some(input) = self.next_input(node, shard) {
             self.input(node, shard, input)?;
             self.settle(node, shard)?;
@@ -193,7 +176,7 @@ impl Cluster {
         let young = self.society.is_some_and(|society| self.now < society.until);
         let kernel = &mut self.nodes[node].shards[shard].kernel;
         if young && kernel.is_empty() {
-            kernel.spawn(&program(), 0, Vec::new(), None, None)?;
+            kernel.spawn(&program(1), 0, Vec::new(), None, None)?;
         }
         self.settle(node, shard)
     }
@@ -204,30 +187,51 @@ impl Cluster {
         let nodes: Vec<NodeId> = (0..self.nodes.len()).map(Self::id).collect();
         let it = &mut self.nodes[node].shards[shard];
         let Some(Turn { slot, pid, mut port, work }) = it.kernel.next_turn() else { return Ok(false) };
-        if let Work::Start { .. } = work {
-            let seed = society.seed ^ Rng::new(pid.node.0 ^ pid.serial.0 ^ u64::from(pid.incarnation.0) << 40).number();
-            it.guests.insert(slot, Guest::new(pid, Rng::new(seed)));
+        match work {
+            Work::Start { program, .. } => {
+                let dice = pid.node.0 ^ pid.serial.0 ^ u64::from(pid.incarnation.0) << 40;
+                let rng = Rng::new(society.seed ^ Rng::new(dice).number());
+                it.guests.insert(slot, Guest::new(pid, program.artifact[0], rng));
+            }
+            Work::Upgrade(order) => {
+                self.upgrade(node, shard, slot, port, &order)?;
+                return Ok(true);
+            }
+            _ => {}
         }
         let guest = it.guests.get_mut(&slot).ok_or(format!("{pid} has a turn and was never started"))?;
         let active = self.now < society.until;
-        let mut scene = Scene { ledger: &mut self.ledger, nodes: &nodes, active, living_max: society.living_max };
+        let living_max = society.living_max;
+        let mut scene = Scene { now: self.now, ledger: &mut self.ledger, nodes: &nodes, active, living_max };
         let (verdict, deeds) = guest.poll(&mut port, &mut scene)?;
-        let met = monitors_here(&deeds, &it.kernel, &self.ledger);
-        let outcome = match verdict {
+        match verdict {
             Verdict::Trap(reason) => {
                 self.ledger.ends_itself(pid, reason.clone());
-                Outcome::Failed(reason)
+                self.finish(node, shard, slot, port, Vec::new(), Outcome::Failed(reason))?;
             }
             Verdict::Exit(reason) => {
                 self.ledger.ends_itself(pid, reason.clone());
-                self.ledger.commit(pid, deeds, &it.epochs);
-                Outcome::Exited(reason)
+                self.finish(node, shard, slot, port, deeds, Outcome::Exited(reason))?;
             }
-            Verdict::Wait => {
-                self.ledger.commit(pid, deeds, &it.epochs);
-                Outcome::Pending
-            }
-        };
+            Verdict::Wait => self.finish(node, shard, slot, port, deeds, Outcome::Pending)?,
+        }
+        Ok(true)
+    }
+
+    /// Gives a process back to its kernel, with what it did if that stands.
+    fn finish(
+        &mut self,
+        node: usize,
+        shard: usize,
+        slot: Slot,
+        port: Box<Port>,
+        deeds: Vec<Deed>,
+        outcome: Outcome,
+    ) -> Result<(), String> {
+        let it = &mut self.nodes[node].shards[shard];
+        let pid = port.pid();
+        let met = monitors_here(&deeds, &it.kernel, &self.ledger);
+        self.ledger.commit(pid, deeds, &it.epochs);
         it.kernel.finish(slot, port, outcome);
         self.settle(node, shard)?;
         for (reference, to, was_alive) in met {
@@ -236,7 +240,7 @@ impl Cluster {
                 self.ledger.monitor_met(pid, reference, was_alive);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Deals with what a kernel says and wants.
@@ -253,7 +257,8 @@ impl Cluster {
                 Effect::Ended { slot, .. } => {
                     self.nodes[node].shards[shard].guests.remove(&slot);
                 }
-                Effect::ToExternal(..) | Effect::Interrupt(_) | Effect::UpgradeDone { .. } => {
+                Effect::UpgradeDone { id, pid, result } => self.ledger.upgrade_done(id, pid, &result)?,
+                Effect::ToExternal(..) | Effect::Interrupt(_) => {
                     return Err(format!("a kernel wants what nobody asked for: {effect:?}"));
                 }
             }
@@ -279,8 +284,9 @@ impl Cluster {
                 }
                 it.kernel.signal(signal);
             }
-            Input::Abroad { peer, epoch, signal } => self.send_signal(node, peer, epoch, signal)?,
+            Input::Abroad { peer, epoch, signal } => self.send_signal(node, peer, epoch, signal),
             Input::Unsent(signal, why) => it.kernel.unsent(signal, &why),
+            Input::Unconfirmed(signal) => it.kernel.unconfirmed(signal, "not confirmed"),
             Input::News(news) => {
                 if self.owner(node, &news) == shard {
                     let others = (0..self.nodes[node].shards.len()).filter(|other| *other != shard);
@@ -299,7 +305,7 @@ impl Cluster {
                     News::Drained(peer) => it.kernel.node_drained(peer),
                 }
             }
-            Input::Spawn(request) => it.kernel.spawn_for(&program(), request),
+            Input::Spawn(request) => it.kernel.spawn_for(&program(request.artifact[0]), request),
         }
         Ok(())
     }
@@ -321,54 +327,27 @@ impl Cluster {
         let epoch = self.nodes[node].shards[shard].epochs.get(&to).copied().unwrap_or_default();
         let owner = self.owner_of(node, peer);
         if owner == shard {
-            self.send_signal(node, peer, epoch, signal)?;
+            self.send_signal(node, peer, epoch, signal);
         } else {
             self.tell(node, owner, Input::Abroad { peer, epoch, signal });
         }
         Ok(())
     }
 
-    /// Queues a signal for another node, unless what it was said in has ended.
-    fn send_signal(&mut self, node: usize, peer: usize, epoch: u64, signal: Signal) -> Result<(), String> {
+    /// Gives the peer a signal; it goes out when the shard has done what it is at.
+    fn send_signal(&mut self, node: usize, peer: usize, epoch: u64, signal: Signal) {
         let (now, side) = (self.now, Side { node, life: self.nodes[node].life, peer });
-        if epoch < self.member(side).talk.epoch {
-            self.unsent(side, signal, "the association with its node had ended");
-            return Ok(());
-        }
-        if let Signal::Message(Envelope { schema, .. }) = &signal
-            && self.member(side).talk.declared.insert(*schema)
-        {
-            let hash = Known(&BTreeSet::new()).hash(*schema);
-            let declared = encode(NodeMessage::Schema { more: false, bytes: &hash.0 });
-            if self.member(side).session.queue_first(now, declared).is_err() {
-                self.unsent(side, signal, "its type could not be declared");
-                return self.with(side, |session, now| session.end(now, EndCause::Overfull));
-            }
-        }
-        let mut bytes = vec![tag::NODE, NodeMessage::SIGNAL];
-        wire::encode(&signal, &Known(&BTreeSet::new()), &mut bytes);
-        let from = signal.sender().unwrap_or(node_itself(Self::id(node)));
-        if self.member(side).session.queue(now, from, bytes).is_ok() {
-            return Ok(());
-        }
-        let ends = !signal.may_fail();
-        self.unsent(side, signal, "as much as may be waits for its node already");
-        if ends { self.with(side, |session, now| session.end(now, EndCause::Overfull)) } else { Ok(()) }
-    }
-
-    fn unsent(&mut self, side: Side, signal: Signal, why: &str) {
-        self.ledger.given_back(&signal, false);
-        let owner = self.owner_of(side.node, side.peer);
-        self.tell_at_once(side, owner, Input::Unsent(signal, why.to_owned()));
+        self.member(side).peer.send(now, epoch, signal);
     }
 
     /// What a session has to say is dealt with when its shard has done what it is at.
-    fn tell_at_once(&mut self, side: Side, shard: usize, input: Input) {
+    fn tell_at_once(&mut self, side: Side, input: Input) {
+        let shard = self.owner_of(side.node, side.peer);
         self.nodes[side.node].shards[shard].news.push_back(input);
         self.wake_shard(side.node, shard, self.now);
     }
 
-    /// Lets what was queued go out.
+    /// Lets what was said go out.
     fn pump(&mut self, node: usize, shard: usize) -> Result<(), String> {
         let life = self.nodes[node].life;
         let peers: Vec<usize> = self.nodes[node].sessions.keys().copied().collect();
@@ -380,71 +359,59 @@ impl Cluster {
         Ok(())
     }
 
-    fn news(&mut self, side: Side, news: News) {
-        if self.society.is_some() {
-            let owner = self.owner_of(side.node, side.peer);
-            self.tell_at_once(side, owner, Input::News(news));
-        }
-    }
+    // ---- what a peer says, for the shard that has it ----
 
-    pub(super) fn talk_up(&mut self, side: Side, incarnation: Incarnation) {
-        self.news(side, News::Up(Self::id(side.peer), incarnation));
-    }
-
-    pub(super) fn talk_pressure(&mut self, side: Side, full: bool) {
-        let peer = Self::id(side.peer);
-        self.news(side, if full { News::Full(peer) } else { News::Drained(peer) });
-    }
-
-    pub(super) fn talk_ended(&mut self, side: Side, unconfirmed: &[Unconfirmed]) -> Result<(), String> {
+    pub(super) fn peer_news(&mut self, side: Side, news: News) {
         if self.society.is_none() {
-            return Ok(());
+            return;
         }
-        let epoch = self.member(side).talk.epoch + 1;
-        self.member(side).talk = Talk { epoch, ..Talk::default() };
-        self.ledger.parted(Self::id(side.node), Incarnation(side.life), Self::id(side.peer));
-        let all = READS.into();
-        for lost in unconfirmed {
-            let Some((&tag::NODE, bytes)) = lost.bytes.split_first() else { continue };
-            let Some(NodeMessage::Signal(bytes)) = NodeMessage::decode(bytes) else { continue };
-            let signal = wire::decode(bytes, &Known(&all)).map_err(|error| error.to_string())?;
-            self.ledger.given_back(&signal, lost.maybe_delivered);
-            if let Signal::Message(envelope) = &signal
-                && !envelope.wants_answer()
-            {
-                let owner = self.owner_of(side.node, side.peer);
-                self.tell_at_once(side, owner, Input::Unsent(signal, "not confirmed".to_owned()));
-            }
+        if let News::Down(peer, _) = news {
+            self.ledger.parted(Self::id(side.node), Incarnation(side.life), peer);
         }
-        self.news(side, News::Down(Self::id(side.peer), epoch));
-        Ok(())
+        self.tell_at_once(side, Input::News(news));
     }
 
-    /// A message of the other node's driver has come.
-    pub(super) fn talk_delivered(&mut self, side: Side, bytes: &[u8]) -> Result<(), String> {
-        let from = format!("{side:?}: its peer");
-        let known = &mut self.member(side).talk.known;
-        match NodeMessage::decode(bytes) {
-            Some(NodeMessage::Schema { bytes: &[schema, ..], .. }) => {
-                known.insert(SchemaId(u32::from(schema)));
-            }
-            Some(NodeMessage::Signal(bytes)) => {
-                let signal = wire::decode(bytes, &Known(known))
-                    .map_err(|error| format!("{from} broke the protocol: {error}"))?;
-                if !signal.is_between(Self::id(side.peer), Self::id(side.node)) {
-                    return Err(format!("{from} spoke for others, or to others: {signal:?}"));
-                }
-                let owner = self.owner_of(side.node, side.peer);
-                self.tell_at_once(side, owner, Input::Signal(signal));
-            }
-            other => return Err(format!("{from} said what nodes here do not say: {other:?}")),
-        }
-        Ok(())
+    pub(super) fn peer_signal(&mut self, side: Side, signal: Signal) {
+        self.tell_at_once(side, Input::Signal(signal));
+    }
+
+    pub(super) fn peer_unsent(&mut self, side: Side, signal: Signal, why: Unsent) {
+        self.ledger.given_back(&signal, false);
+        self.tell_at_once(side, Input::Unsent(signal, why.to_string()));
+    }
+
+    pub(super) fn peer_unconfirmed(&mut self, side: Side, signal: Signal, maybe_delivered: bool) {
+        self.ledger.given_back(&signal, maybe_delivered);
+        self.tell_at_once(side, Input::Unconfirmed(signal));
     }
 
     pub(super) fn crash_shards(&mut self, node: usize, life: u32) {
         self.nodes[node].shards.clear();
         self.ledger.crash(Self::id(node), Incarnation(life));
+    }
+
+    /// Every node has to do with every other one from now on.
+    ///
+    /// # Errors
+    /// A promise was not kept.
+    pub fn acquaint(&mut self) -> Result<(), String> {
+        let nodes = self.nodes();
+        for (node, peer) in (0..nodes).flat_map(|node| (0..nodes).map(move |peer| (node, peer))) {
+            if let Some(side) = self.side(node, peer).filter(|_| node != peer) {
+                let (to, from) =
+                    (node_itself(Self::id(peer)), Pid::new(Self::id(node), Incarnation(side.life), Serial(0)));
+                self.send_abroad(node, 0, to.node, Signal::Ping { to, from, reference: Ref::NONE })?;
+                self.wake_shard(node, self.owner_of(node, peer), self.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The nodes that one has to do with, itself among them.
+    fn reached(&self, node: usize) -> BTreeSet<NodeId> {
+        let sessions = self.nodes[node].sessions.iter();
+        let open = sessions.filter(|(_, member)| member.peer.session().info().association.is_some());
+        open.map(|(peer, _)| *peer).chain([node]).map(Self::id).collect()
     }
 
     /// When all is quiet: every process has what was promised.
@@ -454,8 +421,12 @@ impl Cluster {
     pub fn check_processes(&self) -> Result<(), String> {
         let (mut all, mut names, mut epochs) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         for (number, node) in self.nodes.iter().enumerate() {
+            if let Some(first) = node.shards.first() {
+                self.ledger.quiet_groups(Self::id(number), &self.reached(number), first.kernel.groups())?;
+            }
             for shard in &node.shards {
                 let here = shard.kernel.list();
+                check_versions(&here, &shard.guests)?;
                 epochs.extend(here.iter().map(|info| (info.pid, shard.epochs.clone())));
                 all.extend(here);
                 let id = Self::id(number);
@@ -470,7 +441,7 @@ impl Cluster {
 }
 
 /// The monitors among some deeds whose targets are, or would be, on this very shard, with whether these live.
-fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(neurath_proto::Ref, Pid, bool)> {
+fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(Ref, Pid, bool)> {
     let here = deeds.iter().filter_map(|deed| match deed {
         Deed::Monitor { to, reference } if is_home(kernel, *to) && ledger.has_been(*to) => {
             Some((*reference, *to, ledger.is_alive(*to)))
@@ -480,21 +451,27 @@ fn monitors_here(deeds: &[Deed], kernel: &Kernel, ledger: &Ledger) -> Vec<(neura
     here.collect()
 }
 
+/// Each process runs the code that its kernel takes it to run.
+fn check_versions(all: &[ProcessInfo], guests: &BTreeMap<Slot, Guest>) -> Result<(), String> {
+    let is_other = |info: &&ProcessInfo| {
+        let version = guests.get(&info.slot).map(Guest::version);
+        version.is_some_and(|version| info.program != program(version).name)
+    };
+    let wrong = all.iter().find(is_other);
+    wrong.map_or(Ok(()), |info| Err(format!("G3: {} does not run {}", info.pid, info.program)))
+}
+
 /// Whether a process was born on this shard, or would have been.
 fn is_home(kernel: &Kernel, pid: Pid) -> bool {
     let place = kernel.place();
     pid.node == place.node && pid.serial.0 % u64::from(place.shards) == u64::from(place.shard)
 }
 
-fn encode(message: NodeMessage<'_>) -> Vec<u8> {
-    [vec![tag::NODE], message.encode()].concat()
-}
-
-/// What all processes run.
-fn program() -> Arc<Program> {
-    let entries = vec![ProgramEntry { name: "guest".into(), accepts: None, is_server: false }];
-    let body = Body(Arc::new(()));
-    Arc::new(Program { code: CodeId(1), name: "guest@1".into(), artifact: [1; 32], entries, body })
+/// What all processes run, in one of its versions.
+fn program(version: u8) -> Arc<Program> {
+    let entries = vec![ProgramEntry { name: "guest".into(), accepts: None, is_server: true }];
+    let (code, name, body) = (CodeId(version.into()), format!("guest@{version}"), Body(Arc::new(())));
+    Arc::new(Program { code, name, artifact: [version; 32], entries, body })
 }
 
 fn lock(traces: &Mutex<Vec<TraceEvent>>) -> std::sync::MutexGuard<'_, Vec<TraceEvent>> {

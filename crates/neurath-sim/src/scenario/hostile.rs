@@ -38,7 +38,7 @@ pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
             if dice.chance(20) {
                 cluster.connect(side);
             }
-            cluster.send_junk(side, sender, length).map_err(|what| at(&cluster, what))?;
+            cluster.send_junk(side, sender as u32, length).map_err(|what| at(&cluster, what))?;
         } else if !cluster.checker.is_full(side) {
             cluster.send(side, sender as u32, 1, length).map_err(|what| at(&cluster, what))?;
         }

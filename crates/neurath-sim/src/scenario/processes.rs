@@ -37,6 +37,7 @@ pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
         living_max: rng.within(2..=5) as usize * nodes,
         lag_max_ns: rng.magnitude(MS / 100..=400 * MS),
         until: load_until,
+        upgrade_percent: rng.within(0..=3),
         seed: rng.number(),
     });
     let between_faults = rng.magnitude(300 * MS..=10_000 * MS);
@@ -53,6 +54,8 @@ pub(super) fn run(run: &Run, rng: &mut Rng) -> Result<Report, String> {
     cluster.heal();
     let mut quiet_at = load_until + 2 * config.grace_ns + config.silence_max_ns + 60_000 * MS;
     let give_up_at = quiet_at + 200_000 * MS;
+    cluster.run_until(load_until + 30_000 * MS).map_err(|what| at(&cluster, what))?;
+    cluster.acquaint().map_err(|what| at(&cluster, what))?;
     loop {
         cluster.run_until(quiet_at).map_err(|what| at(&cluster, what))?;
         match cluster.check_quiet().and_then(|()| cluster.check_processes()) {

@@ -52,4 +52,18 @@ counts! {
     held,
     /// Processes that were killed, or asked to exit.
     killed,
+    /// Calls and questions whose answer was waited for no longer.
+    gave_up,
+    /// Times that a process joined a group.
+    joined,
+    /// Members on other nodes that processes were told of.
+    members,
+    /// What timers sent and was taken.
+    timed,
+    /// Timers that were cancelled in time.
+    cancelled,
+    /// Changes of code.
+    upgraded,
+    /// Changes that were undone, or refused before they began.
+    rolled_back,
 }

@@ -27,6 +27,14 @@ impl Ledger {
         for info in all {
             self.check_rest(info)?;
             check_ties(info, &infos)?;
+            let groups: BTreeSet<&str> = info.groups.iter().map(String::as_str).collect();
+            let joined = self.groups.of(info.pid);
+            if groups != joined {
+                return Err(format!(
+                    "{} is a member of {joined:?}, and its shard takes it for one of {groups:?}",
+                    info.pid
+                ));
+            }
         }
         for ((watcher, reference), monitor) in self.monitors.iter().filter(|((watcher, _), _)| self.is_alive(*watcher))
         {
@@ -52,6 +60,8 @@ impl Ledger {
                 return Err(format!("the monitor {reference:?} of {watcher} for node {node} never fired"));
             }
         }
+        self.quiet_timers()?;
+        self.quiet_orders()?;
         if let Some(((pid, _), call)) = self.calls.iter().find(|((pid, _), _)| self.is_alive(*pid)) {
             return Err(format!("{pid} waits for ever for what it asked: {}", call.what));
         }
