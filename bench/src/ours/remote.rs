@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use neurath_node::{ClusterConfig, Node, NodeConfig, Transport, init_cluster};
+use neurath_node::{ClusterConfig, Member, Node, NodeConfig, Transport, init_cluster};
 use neurath_proto::NodeId;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub fn be(other: Other) -> Result<()> {
     let transport = if other.join.is_some() { Transport::Tls } else { Transport::PlainLoopback };
     let mut cluster = cluster(transport(ANYWHERE.into()), &other.name);
     cluster.invitation = other.join;
-    cluster.peers.push((NodeId(other.peer), "alpha".into(), other.address));
+    cluster.peers.push(Member { node: NodeId(other.peer), name: "alpha".into(), address: other.address });
     let node = Node::start(NodeConfig { shards: 1, cluster: Some(cluster), ..NodeConfig::new(other.data) })?;
     let echo = TcpListener::bind(ANYWHERE)?;
     let floor = echo.local_addr()?;

@@ -10,13 +10,15 @@ use neurath_node::ConnectError;
 use neurath_node::api::ClientError;
 use serde_json::Value;
 
+use crate::place::process_of;
+
 /// What the exit codes mean; shown by `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  refused, or failed
   2  the command line is wrong
-  3  no node runs on the data directory, or at the address
+  3  no node runs on the data directory, or at the address, or it does not answer
   4  the demo lost, duplicated or reordered messages, or did not end as it should";
 
 /// The exit codes but 0.
@@ -104,6 +106,11 @@ impl From<ClientError> for Failure {
                 "the operator's file may be of another cluster, the address that of another, or a clock wrong: `--at HOST:PORT` \
                  chooses another node, `neurath cluster operator NAME` makes another file",
             ),
+            ClientError::NoAnswer(silence) => Self { exit: Exit::NoNode, ..failure }.help(format!(
+                "it may be stopped{}, or have too much to do; it may still do what it was asked. `--answer-within TIME` waits \
+                 longer",
+                process_of(silence.data.as_deref())
+            )),
             ClientError::Socket { .. } => failure.help("the socket belongs to the user who started the node"),
             ClientError::Broken(_) => failure.help(
                 "look at the node's own output: it may have stopped, or have as many visitors as it may; `neurath ps` says \

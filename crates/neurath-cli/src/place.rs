@@ -1,12 +1,22 @@
 //! The node that a command is about: by its data directory, or over the network as an operator.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Args;
-use neurath_node::Operator;
-use neurath_node::api::Client;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use neurath_code::store;
+use neurath_node::api::{Client, Patience, Silence};
+use neurath_node::{Operator, check_address};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, quoted};
+use crate::output::note;
+use crate::value;
+
+/// After so long without an answer it is told that there is none.
+const TELL_AFTER: Duration = Duration::from_secs(5);
 
 /// Which node.
 #[derive(Args, Clone, Debug)]
@@ -23,11 +33,42 @@ pub(crate) struct Place {
     /// The node of the cluster that the command is for, by name or id; the one that is asked passes it on
     #[arg(long, value_name = "NODE", env = "NEURATH_ON", hide_env_values = true, global = true)]
     pub(crate) on: Option<String>,
+    /// How long to wait for a node that does not answer; calls, upgrades and what else is work may take longer
+    #[arg(long, value_name = "TIME", env = "NEURATH_ANSWER_WITHIN", hide_env_values = true, global = true)]
+    #[arg(default_value = "30s", value_parser = value::duration)]
+    pub(crate) answer_within: Duration,
+}
+
+/// Which options about other nodes were typed: what the environment says is for other commands, too.
+pub(crate) struct Typed(Option<&'static str>);
+
+impl Typed {
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let options = [("operator", "--as"), ("at", "--at"), ("on", "--on")];
+        Self(options.into_iter().find(|(id, _)| typed(id)).map(|(_, option)| option))
+    }
+
+    /// For a command that asks no node: none may be meant.
+    pub(crate) fn no_node(&self, command: &str) -> Result<(), Failure> {
+        match self.0 {
+            Some(option) => {
+                Err(Failure::usage(format!("`{command}` asks no node")).help(format!("leave out `{option}`")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Place {
     /// The data directory, for a command that cannot do without it.
     pub(crate) fn own_dir(&self, command: &str) -> Result<PathBuf, Failure> {
+        self.stays_here(command)?;
+        self.dir()
+    }
+
+    /// For a command about a data directory: no other node may be meant.
+    pub(crate) fn stays_here(&self, command: &str) -> Result<(), Failure> {
         let other = [
             ("--as", "NEURATH_AS", self.operator.is_some()),
             ("--at", "NEURATH_AT", self.at.is_some()),
@@ -37,11 +78,11 @@ impl Place {
             return Err(Failure::usage(format!("`{command}` is about a data directory on this machine"))
                 .help(format!("leave out `{option}` and {variable}, and name the directory with `--data DIR`")));
         }
-        self.dir()
+        Ok(())
     }
 
     /// The data directory.
-    fn dir(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn dir(&self) -> Result<PathBuf, Failure> {
         match &self.data {
             Some(data) if data.as_os_str().is_empty() => Err(Failure::usage("the data directory has an empty name")
                 .help("give `--data` a directory, or unset NEURATH_DATA")),
@@ -54,15 +95,24 @@ impl Place {
         }
     }
 
+    /// Waits as long as it was told to; that there is no answer yet goes to `tell`.
+    pub(crate) fn patience(&self, tell: impl Fn(&Silence) + Send + Sync + 'static) -> Patience {
+        let answer_within = self.answer_within;
+        Patience { answer_within, tell_after: TELL_AFTER.min(answer_within / 2), tell: Arc::new(tell) }
+    }
+
     /// Speaks to the node.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let client = match (&self.operator, &self.at) {
             (Some(file), at) => {
                 let operator = Operator::read(file).map_err(Failure::new)?;
-                if let Some(at) = at.as_ref().filter(|at| !at.contains(':')) {
-                    return Err(Failure::usage(format!("`{at}` is no address: it has no port"))
+                if let Some(at) = at
+                    && let Err(why) = check_address(at)
+                {
+                    return Err(Failure::usage(format!("`{at}` is no address: {why}"))
                         .help("one looks like `node1.example.org:7700`; `--on NODE` names a node"));
                 }
+                warn_if_shared(file);
                 Client::of_operator(operator, at.clone())
             }
             (None, Some(at)) => {
@@ -72,6 +122,7 @@ impl Place {
             }
             (None, None) => Client::of_data(&self.dir()?),
         };
+        let client = client.with_patience(self.patience(|silence| note(waiting(silence))));
         match &self.on {
             Some(node) => client.on(node).ok_or_else(|| {
                 Failure::usage("the name of the node has characters that no name has")
@@ -80,6 +131,31 @@ impl Place {
             None => Ok(client),
         }
     }
+}
+
+/// Whoever has an operator's file may do everything: others should not have it.
+fn warn_if_shared(file: &Path) {
+    if std::fs::metadata(file).is_ok_and(|found| found.mode() & 0o077 != 0) {
+        let file = file.display().to_string();
+        note(format!(
+            "warning: other users of this machine may open {file}, and with its key do everything: chmod 600 {}",
+            quoted(&file)
+        ));
+    }
+}
+
+/// What is told of a node that has not answered yet.
+fn waiting(silence: &Silence) -> String {
+    match silence.may_be_long {
+        true => format!("{silence}; what it was asked may take its time: waiting, Ctrl-C ends that"),
+        false => format!("{silence}; is it stopped? waiting{}", process_of(silence.data.as_deref())),
+    }
+}
+
+/// How to look at the process that has a data directory, and wake it.
+pub(crate) fn process_of(data: Option<&Path>) -> String {
+    let process = data.and_then(|data| store::holder(&data.join("store")));
+    process.map(|process| format!(" (`kill -CONT {process}` lets it go on)")).unwrap_or_default()
 }
 
 fn default_dir() -> Option<PathBuf> {

@@ -53,6 +53,12 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_alphanumeric() || " _-".contains(c))
 }
 
+/// `10.0.0.1:7700`: where a node can be reached.
+pub(crate) fn address(text: &str) -> Result<String, String> {
+    let checked = neurath_node::check_address(text);
+    checked.map(|()| text.to_owned()).map_err(|why| format!("{why}; an address looks like node1.example.org:7700"))
+}
+
 /// `500ms`, `5s`, `2m`, `1h`; a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a duration like 500ms, 5s, 2m or 1h".to_owned();

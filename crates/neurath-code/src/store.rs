@@ -366,6 +366,18 @@ pub fn is_in_use(dir: &Path) -> bool {
     File::open(dir.join("lock")).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
+/// The process that has the store in `dir` open, if one has and it can be told.
+pub fn holder(dir: &Path) -> Option<u32> {
+    let mut file = File::open(dir.join("lock")).ok().filter(|_| is_in_use(dir))?;
+    number_in(&mut file)
+}
+
+/// The number of a process, as [`lock`] leaves it.
+fn number_in(lock: &mut File) -> Option<u32> {
+    let mut holder = String::new();
+    lock.take(32).read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok())
+}
+
 /// Takes the lock and leaves our process's number in it for those who find it taken.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
@@ -375,9 +387,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let pid = (&mut file).take(32).read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
-            return Err(OpenError::Locked { dir: dir.to_owned(), pid });
+            return Err(OpenError::Locked { dir: dir.to_owned(), pid: number_in(&mut file) });
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }

@@ -78,7 +78,8 @@ pub struct Peer {
 struct Ending {
     association: Option<Association>,
     reason: EndReason,
-    unconfirmed: usize,
+    /// How many messages of processes have come out.
+    unconfirmed: u64,
     lost: vec::IntoIter<Unconfirmed>,
 }
 
@@ -143,8 +144,8 @@ pub enum PeerEffect {
         reason: EndReason,
         /// How many have ended by now, this one among them: who has heard of it says so with what it sends.
         epoch: u64,
-        /// How many messages are not known to have arrived, those of the nodes themselves among them.
-        unconfirmed: usize,
+        /// How many messages of processes are not known to have arrived.
+        unconfirmed: u64,
     },
     /// Hold back who sends to this peer, on all shards.
     Full,
@@ -460,8 +461,8 @@ impl Peer {
                     return Some(PeerEffect::Up { association, incarnation });
                 }
                 SessionEffect::Ended { association, reason, unconfirmed } => {
-                    let (count, lost) = (unconfirmed.len(), unconfirmed.into_iter());
-                    self.ending = Some(Ending { association, reason, unconfirmed: count, lost });
+                    let lost = unconfirmed.into_iter();
+                    self.ending = Some(Ending { association, reason, unconfirmed: 0, lost });
                 }
                 SessionEffect::Refused { messages, limit_bytes } => {
                     messages.into_iter().for_each(|refused| self.refused(now, refused.bytes, limit_bytes));
@@ -477,6 +478,7 @@ impl Peer {
         let Ending { association, reason, unconfirmed, .. } = ending;
         while let Some(Unconfirmed { bytes, maybe_delivered, .. }) = ending.lost.next() {
             if let Some(signal) = self.decode_own(bytes) {
+                ending.unconfirmed += u64::from(matches!(signal, Signal::Message(_)));
                 self.ending = Some(ending);
                 return PeerEffect::Unconfirmed { signal, association, reason, maybe_delivered };
             }

@@ -22,6 +22,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The entry's name: the one that was given, or its item's.
+    pub(crate) fn name_of(&self, item: &Ident) -> String {
+        self.name.as_ref().map_or_else(|| item.to_string(), LitStr::value)
+    }
+
     /// Refuses what only servers have.
     pub(crate) fn check_no_server(&self) -> Result<()> {
         let why = "only a server has it: its loop is not yours";

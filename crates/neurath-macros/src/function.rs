@@ -12,7 +12,7 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     check_signature(signature, "function that runs elsewhere")?;
     let parameters = Parameters::of(signature)?;
     let item = &signature.ident;
-    let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
+    let name = options.name_of(item);
     let (declared, tuple_type, tuple) = (parameters.declared(), parameters.tuple_type(), parameters.tuple());
     let names = &parameters.names;
     let result_type = match &signature.output {

@@ -27,7 +27,7 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     }
     let parameters = Parameters::of(signature)?;
     let item = &signature.ident;
-    let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
+    let name = options.name_of(item);
     let (declared, tuple_type, tuple) = (parameters.declared(), parameters.tuple_type(), parameters.tuple());
     let returned = (!parameters.names.is_empty()).then(|| {
         let plain_type = parameters.plain_type();

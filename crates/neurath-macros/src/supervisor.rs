@@ -25,7 +25,7 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     };
     let parameters = Parameters::of(signature)?;
     let item = &signature.ident;
-    let name = options.name.as_ref().map_or_else(|| item.to_string(), |name| name.value());
+    let name = options.name_of(item);
     let (tuple_type, tuple, names) = (parameters.tuple_type(), parameters.tuple(), &parameters.names);
     let plan = quote_spanned! {returned.span()=>
         |#tuple: #tuple_type| -> ::neurath::supervisor::Supervisor { #item(#(#names),*) }

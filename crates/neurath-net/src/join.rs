@@ -67,7 +67,7 @@ impl JoinRequest {
     }
 }
 
-/// A node of the cluster, as one who joins is told of it.
+/// A node of the cluster, as others are told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The node.

@@ -56,6 +56,7 @@ pub use credentials::{Credentials, CredentialsError};
 pub use files::FileError;
 pub use invitation::{Invitation, InvitationError};
 pub use join::{JoinAnswer, JoinError, JoinId, JoinRefusal, JoinRequest, Joined, Member, join};
+pub use network::check_address;
 pub use neurath_proto::NodeId;
 pub use operator::{Operator, OperatorError};
 pub use preamble::PreambleError;

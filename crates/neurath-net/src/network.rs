@@ -113,10 +113,28 @@ impl Network {
     }
 }
 
+/// Whether others can dial this address, `HOST:PORT`, as far as it shows; if not, why.
+///
+/// # Errors
+/// It is no address of one node.
+pub fn check_address(address: &str) -> Result<(), String> {
+    if let Ok(known) = address.parse::<SocketAddr>() {
+        return match (known.ip().is_unspecified(), known.port()) {
+            (true, _) => Err("it stands for all addresses of a machine".into()),
+            (false, 0) => Err("port 0 stands for any".into()),
+            (false, _) => Ok(()),
+        };
+    }
+    match split(address) {
+        Ok(()) if address.ends_with(":0") => Err("port 0 stands for any".into()),
+        split => split,
+    }
+}
+
 /// Whether it looks like `HOST:PORT`.
 fn split(address: &str) -> Result<(), String> {
     let (host, port) = address.rsplit_once(':').ok_or("it has no port")?;
-    port.parse::<u16>().map_err(|e| format!("`{port}` is no port ({e})"))?;
+    port.parse::<u16>().map_err(|_| format!("its port `{port}` is no number below 65536"))?;
     if host.is_empty() || host.len() > 253 || host.contains(|c: char| c.is_whitespace() || c == '/' || c == ':') {
         return Err(format!("`{}` is no host", host.chars().take(253).collect::<String>()));
     }
@@ -162,6 +180,13 @@ mod tests {
         }
         for bad in ["", "localhost", "localhost:", "localhost:65536", ":80", "a b:80", "http://a:80", "::1:80"] {
             assert!(split(bad).is_err(), "{bad}");
+            assert!(check_address(bad).is_err(), "{bad}");
+        }
+        for one in ["localhost:1", "10.0.0.1:7700", "[::1]:7700"] {
+            assert_eq!(check_address(one), Ok(()), "{one}");
+        }
+        for all in ["0.0.0.0:7700", "[::]:7700", "10.0.0.1:0", "localhost:0"] {
+            assert!(check_address(all).unwrap_err().contains("stands for"), "{all}");
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::certificate::{NodeKey, Role, random_seed};
 use crate::control::ControlDialer;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::files::{self, FileError};
+use crate::network::check_address;
 
 const FORMAT: &str = "neurath-operator/1";
 /// A file with more bytes is none.
@@ -59,7 +60,7 @@ impl Operator {
     /// Makes an operator, and the file for them. An earlier certificate of the same name stays valid until it expires.
     ///
     /// # Errors
-    /// There is a file of that name, it cannot be written, or the authority refuses. There is no new file then.
+    /// The address is none, there is a file of that name, it cannot be written, or the authority refuses. There is no new file then.
     pub fn create(
         path: &Path,
         authority: &Authority,
@@ -67,6 +68,7 @@ impl Operator {
         address: &str,
         valid_for: Duration,
     ) -> Result<Self, OperatorError> {
+        check_address(address).map_err(|why| OperatorError::Address { address: address.into(), why })?;
         if path.symlink_metadata().is_ok() {
             return Err(OperatorError::Exists { path: path.into() });
         }
@@ -169,6 +171,14 @@ fn day(at: SystemTime) -> String {
 /// Why there is no operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
+    /// No node is reached there.
+    #[error("`{address}` is no address of a node: {why}; one looks like `node1.example.org:7700`")]
+    Address {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There is no file.
     #[error(
         "{} is missing; `neurath cluster operator NAME` makes such a file, where the cluster's authority is",

@@ -130,6 +130,8 @@ impl Default for ApiLimits {
 pub struct Settings {
     /// The node.
     pub node: NodeConfig,
+    /// Whom it speaks to, for its [`ClusterConfig`] if it is to have one.
+    pub cluster: ClusterSettings,
     /// What the command that runs it writes on standard error; the node itself only emits events.
     pub log: LogSettings,
     /// Of sessions, for its [`ClusterConfig`] if it is to have one.
@@ -145,12 +147,24 @@ impl Settings {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             node: NodeConfig::new(data),
+            cluster: ClusterSettings::default(),
             log: LogSettings::default(),
             session: SessionConfig::default(),
             membership: MembershipConfig::default(),
             transport: neurath_net::Limits::default(),
         }
     }
+}
+
+/// See [`Settings::cluster`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// Where it listens for other nodes; without it, it speaks to none.
+    pub listen: Option<String>,
+    /// Where others reach it, if that is another address.
+    pub advertise: Option<String>,
+    /// What people call it.
+    pub name: Option<String>,
 }
 
 /// See [`Settings::log`].

@@ -10,6 +10,7 @@ use neurath_proto::json::JsonError;
 use neurath_proto::reason::CallError;
 use neurath_proto::{NodeId, Pid};
 
+use crate::api::SocketError;
 use crate::cluster::SetupError;
 use crate::identity::IdentityError;
 use crate::types::TooManySchemas;
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Its control API could not be served.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// It cannot be part of a cluster.
     #[error(transparent)]
     Cluster(Box<SetupError>),
@@ -157,6 +161,36 @@ pub enum NodeError {
         node: NodeId,
         /// What people call that.
         name: String,
+    },
+    /// The process is on neither of the two nodes that the request came to.
+    #[error(
+        "process {process} lives on node {name} ({node}), and the request was passed on to {here}; leave out `--on`, or use \
+         `--on {name}`, with that pid as the target"
+    )]
+    ThirdNode {
+        /// Its pid.
+        process: String,
+        /// Its node.
+        node: NodeId,
+        /// What people call that.
+        name: String,
+        /// What people call this one.
+        here: String,
+    },
+    /// The pid is of another life of this node.
+    #[error(
+        "process {process} belongs to life {life} of its node {name}, which is in life {now}: processes end with the life of \
+         their node; `neurath ps` lists those that live"
+    )]
+    OtherLife {
+        /// As it was asked for.
+        process: String,
+        /// Its life.
+        life: u32,
+        /// What people call the node.
+        name: String,
+        /// Its present life.
+        now: u32,
     },
     /// The pid is of a node that nobody knows.
     #[error(

@@ -18,8 +18,6 @@ pub struct Identity {
     pub node: NodeId,
     /// Which life this is, from 1.
     pub incarnation: Incarnation,
-    /// What its key is made of; it keeps it to itself.
-    pub secret: [u8; 32],
 }
 
 /// Why a node does not know who it is.
@@ -45,11 +43,19 @@ pub enum IdentityError {
     },
 }
 
-/// Reads the identity in `data`, or makes a new one, and begins the next life.
+/// Who a node is that has not begun its next life yet.
+pub struct Unborn {
+    /// What its key is made of; it keeps it to itself.
+    pub secret: [u8; 32],
+    path: PathBuf,
+    incarnation: u32,
+}
+
+/// Reads the identity in `data`, or makes a new one. No life begins.
 ///
 /// # Errors
 /// The files cannot be read or written, or are damaged. Nothing was changed then.
-pub fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
+pub fn read(data: &Path) -> Result<Unborn, IdentityError> {
     let path = data.join("incarnation");
     let damaged = |why| IdentityError::Damaged { path: path.clone(), why };
     let key = data.join("identity.key");
@@ -64,16 +70,26 @@ pub fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
         Err(source) => return Err(IdentityError::Io { path, source }),
     };
     let secret = secret_of(data)?;
-    let incarnation = last.saturating_add(1);
-    write_durably(&path, format!("{incarnation}\n").as_bytes())?;
-    let node = NodeKey::from_seed(&secret).node_id();
-    Ok(Identity { node, incarnation: Incarnation(incarnation), secret })
+    Ok(Unborn { secret, path, incarnation: last.saturating_add(1) })
+}
+
+impl Unborn {
+    /// Begins the next life: from now on it has been.
+    ///
+    /// # Errors
+    /// Its number cannot be written. No life has begun then.
+    pub fn begin_life(self) -> Result<Identity, IdentityError> {
+        let Self { secret, path, incarnation } = self;
+        write_durably(&path, format!("{incarnation}\n").as_bytes())?;
+        let node = NodeKey::from_seed(&secret).node_id();
+        Ok(Identity { node, incarnation: Incarnation(incarnation) })
+    }
 }
 
 /// What the key of the node in `data` is made of; a new one if there is none. No life begins.
 ///
 /// # Errors
-/// As those of [`begin_life`].
+/// As those of [`read`].
 pub fn secret_of(data: &Path) -> Result<[u8; 32], IdentityError> {
     let key = data.join("identity.key");
     match secret(&key)? {
@@ -124,6 +140,10 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
 mod tests {
     use super::*;
 
+    fn begin_life(data: &Path) -> Result<Identity, IdentityError> {
+        read(data)?.begin_life()
+    }
+
     #[test]
     fn a_node_keeps_its_name_and_begins_a_new_life_at_each_start() {
         let folder = tempfile::tempdir().unwrap();
@@ -131,6 +151,8 @@ mod tests {
         let second = begin_life(folder.path()).unwrap();
         assert_eq!(first.node, second.node);
         assert_eq!((first.incarnation.0, second.incarnation.0), (1, 2));
+        drop(read(folder.path()).unwrap());
+        assert_eq!(begin_life(folder.path()).unwrap().incarnation.0, 3, "what has not begun is no life");
     }
 
     #[test]

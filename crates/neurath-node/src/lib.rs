@@ -33,7 +33,7 @@ pub use identity::IdentityError;
 pub use logs::LogLine;
 pub use meter::ShardLoad;
 pub use neurath_net::memory::Hub;
-pub use neurath_net::{ConnectError, Operator, OperatorError};
+pub use neurath_net::{ConnectError, Member, Operator, OperatorError, check_address};
 pub use neurath_proto::NodeId;
 pub use node::{
     InstallOptions, ModuleInfo, Node, NodeStanding, ProcessDetails, UpgradeOptions, UpgradeReport, create_operator,

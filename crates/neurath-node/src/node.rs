@@ -25,7 +25,7 @@ use crate::cluster::{Beginning, Cluster, run_endpoint};
 use crate::config::NodeConfig;
 use crate::error::{NodeError, StartError};
 use crate::guest::Guest;
-use crate::identity::{Identity, begin_life};
+use crate::identity::{self, Identity};
 use crate::logs::Logs;
 use crate::shard::{Answer, Asked, Command, Input, Network, Shard};
 use crate::shared::{Death, Shared, UpgradeEvent};
@@ -113,7 +113,7 @@ impl Node {
             .create(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let store = Store::open(config.data.join("store"))?;
-        let identity = begin_life(&config.data)?;
+        let unborn = identity::read(&config.data)?;
         let engine = Engine::new(EngineConfig {
             memory_bytes_max: config.memory_bytes as usize,
             stack_bytes_max: config.stack_bytes,
@@ -129,18 +129,21 @@ impl Node {
         let clock = Clock::start();
         let types = Arc::new(TypeTable::new());
         let logs = Arc::new(Logs::new(config.log_lines));
-        let secret = blake3::derive_key("neurath 2026 random numbers of processes", &identity.secret);
+        let secret = blake3::derive_key("neurath 2026 random numbers of processes", &unborn.secret);
         let surroundings = Surroundings { types, logs, clock, secret };
         let catalog = Arc::new(Catalog::new(surroundings));
+        crate::api::check(&config)?;
         let (cluster, endpoint) = match &config.cluster {
             Some(cluster) => {
                 let Beginning { cluster, endpoint, jobs } =
-                    crate::cluster::start(&config.data, &identity.secret, cluster)
+                    crate::cluster::start(&config.data, &unborn.secret, cluster)
                         .map_err(|error| StartError::Cluster(Box::new(error)))?;
                 (Some(Arc::new(cluster)), Some((endpoint, jobs)))
             }
             None => (None, None),
         };
+        // Last of all that may fail because of how the node was started: such a start is no life.
+        let identity = unborn.begin_life()?;
         let shared = Arc::new(Shared::new(config, clock, catalog, cluster));
         for shard in 0..shared.config.shards {
             start_shard(&shared, &identity, shard).map_err(StartError::Thread)?;

@@ -8,7 +8,7 @@ use core::str::FromStr;
 /// The identity of a node: the first eight bytes of the BLAKE3 hash of its public key.
 ///
 /// A cluster's authority refuses a key whose identity is taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct NodeId(pub u64);
 
@@ -27,7 +27,7 @@ pub struct Serial(pub u64);
 /// The name of a process: its home node, that node's incarnation, and a serial.
 ///
 /// The layout is part of the guest ABI: 24 bytes, little-endian, the last four zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Pid {
     /// The node that started the process.
@@ -117,6 +117,20 @@ impl fmt::Display for Pid {
     }
 }
 
+/// As it is displayed: that is how people know it from listings and logs.
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As it is displayed.
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// What was wrong with the text of a pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsePidError;
@@ -158,6 +172,13 @@ mod tests {
         assert_eq!(pid.to_string().parse(), Ok(pid));
         assert_eq!(Pid::from_bytes(&pid.to_bytes()), pid);
         assert_eq!(core::mem::size_of::<Pid>(), Pid::SIZE);
+    }
+
+    #[test]
+    fn a_pid_and_a_node_look_the_same_wherever_they_are_printed() {
+        let pid = Pid::new(NodeId(0xc3), Incarnation(7), Serial(42));
+        assert_eq!(alloc::format!("{:?}", Some(pid)), "Some(42@00000000000000c3.7)");
+        assert_eq!(alloc::format!("{:?}", pid.node), "00000000000000c3");
     }
 
     #[test]

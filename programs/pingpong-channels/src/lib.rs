@@ -25,15 +25,32 @@ pub async fn server(opened: SendPort<SendPort<Ping>>) {
 /// Starts a server and plays with it; answers with how many pongs came.
 #[neurath::function]
 pub async fn play(count: u32) -> u32 {
-    let (opened, mut servers) = channel();
+    let (opened, servers) = channel();
     let server = server::spawn(opened);
+    let pongs = exchange(servers, count).await;
+    kill(server);
+    pongs
+}
+
+/// The same with a server on the node that people call so: each port travels to the other node. Answers with who that was, too.
+#[neurath::function]
+pub async fn play_across(on: String, count: u32) -> Result<(Pid, u32), String> {
+    let node = node(&on).await.ok_or_else(|| format!("no node `{on}` is connected"))?;
+    let (opened, servers) = channel();
+    let server = server::spawn_on(node, opened).await.map_err(|error| error.to_string())?;
+    let pongs = exchange(servers, count).await;
+    kill(server);
+    Ok((server, pongs))
+}
+
+/// Sends pings to the server that opens, as many as wanted; how many pongs came.
+async fn exchange(mut servers: ReceivePort<SendPort<Ping>>, count: u32) -> u32 {
     let mut pings = servers.recv().await;
     let (pongs, mut received) = channel();
     for _ in 0..count {
         pings.send(Ping(pongs));
         Pong(pings) = received.recv().await;
     }
-    kill(server);
     count
 }
 

@@ -11,6 +11,7 @@ use neurath_node::{create_operator, has_authority, init_cluster};
 use crate::failure::Failure;
 use crate::output::{note, print};
 use crate::place::Place;
+use crate::value;
 
 /// Make a cluster, and let nodes and operators into it
 #[derive(Args, Debug)]
@@ -72,7 +73,7 @@ struct Operator {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Where the operator reaches a node [default: the address of this node, which must run]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = value::address)]
     address: Option<String>,
 }
 

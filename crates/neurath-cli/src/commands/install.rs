@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use neurath_node::api::view::ModuleView;
 
 use crate::build::{BuildArguments, module};
 use crate::failure::Failure;
-use crate::output::{bold, print, print_json};
+use crate::output::{bold, note, print, print_json};
 use crate::place::Place;
 use crate::show;
 
@@ -39,9 +40,20 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     if arguments.json {
         print_json(&installed);
     } else {
+        // Said beside the answer, so that nobody waits for the new version to run.
+        let stays = if installed.current { None } else { Some(client.modules().await?) };
         let name = bold().apply_to(&installed.module);
         let current = if installed.current { ", current" } else { "" };
         print(format!("installed {name}  {}{current}", show::bytes(installed.size_bytes)));
+        let package = |module: &str| module.split('@').next().map(str::to_owned);
+        let of_package = |other: &&ModuleView| other.current && package(&other.module) == package(&installed.module);
+        let stays = stays.as_ref().and_then(|stays| stays.modules.iter().find(of_package));
+        if let Some(stays) = stays {
+            note(format!(
+                "new processes still run {}; `neurath upgrade {}` switches them and those that run",
+                stays.module, installed.module
+            ));
+        }
     }
     Ok(())
 }

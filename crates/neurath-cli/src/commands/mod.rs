@@ -32,18 +32,28 @@ pub(crate) mod upgrades;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
+use crate::place::Typed;
 
 /// Does what the command line says.
-pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: Arguments, typed: &Typed) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("threads cannot be started: {error}")))?;
-    let result = runtime.block_on(dispatch(arguments));
+    let result = runtime.block_on(dispatch(arguments, typed));
     // Whatever still blocks, such as a compiler or a node's guests, is left where it is.
     runtime.shutdown_background();
     result
 }
 
-async fn dispatch(Arguments { place, command }: Arguments) -> Result<(), Failure> {
+async fn dispatch(Arguments { place, command }: Arguments, typed: &Typed) -> Result<(), Failure> {
+    let about_no_node = match &command {
+        Command::Init(_) => Some("neurath init"),
+        Command::Build(_) => Some("neurath build"),
+        Command::Config(_) => Some("neurath config"),
+        Command::Demo(_) => Some("neurath demo"),
+        Command::Completions(_) => Some("neurath completions"),
+        _ => None,
+    };
+    about_no_node.map_or(Ok(()), |command| typed.no_node(command))?;
     match command {
         Command::Init(arguments) => init::run(arguments),
         Command::Build(arguments) => build::run(arguments).await,

@@ -27,6 +27,8 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     let client = place.client()?;
     match arguments.module {
         Some(module) => {
+            // It answers at once, so a node that does not is told from one that compiles.
+            client.node().await?;
             let info = client.module(&module).await?;
             if arguments.json { print_json(&info) } else { one(&info) }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use neurath_node::api::ControlServer;
-use neurath_node::{ClusterConfig, Node, NodeConfig, NodeId, Settings, Transport};
+use neurath_node::{ClusterConfig, Member, Node, NodeConfig, NodeId, Settings, Transport};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::config::settings;
@@ -38,16 +38,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Where others reach it, if that is another address than it listens at
-    #[arg(long, value_name = "ADDRESS", requires = "listen")]
+    #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
     /// What it is to be called; a node that has joined keeps its name
-    #[arg(long, requires = "listen")]
+    #[arg(long)]
     name: Option<String>,
     /// Join a cluster first, with what `neurath cluster invite` printed there
-    #[arg(long, value_name = "TOKEN", requires = "listen")]
+    #[arg(long, value_name = "TOKEN")]
     join: Option<String>,
     /// Without certificates and without encryption, for benchmarks on this machine only
-    #[arg(long, requires = "listen", conflicts_with = "join")]
+    #[arg(long, conflicts_with = "join")]
     insecure_plain_tcp_on_loopback: bool,
     /// A node to begin with when there are no certificates: `NODE@ADDRESS`
     #[arg(long, value_name = "NODE@ADDRESS", requires = "insecure_plain_tcp_on_loopback")]
@@ -98,7 +98,9 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
 
 /// How the node speaks to others, if it does.
 fn cluster(arguments: &Arguments, settings: &Settings) -> Result<Option<ClusterConfig>, Failure> {
-    let Some(address) = &arguments.listen else { return Ok(None) };
+    let Some(address) = arguments.listen.as_ref().or(settings.cluster.listen.as_ref()) else {
+        return alone(arguments).map(|()| None);
+    };
     let plain = arguments.insecure_plain_tcp_on_loopback;
     let transport = if plain { Transport::PlainLoopback(address.clone()) } else { Transport::Tls(address.clone()) };
     let mut cluster = ClusterConfig::new(transport);
@@ -106,17 +108,32 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> Result<Option<ClusterC
     if let Some(ms) = arguments.grace_ms {
         cluster.set_grace(Duration::from_millis(ms));
     }
-    cluster.advertise = arguments.advertise.clone();
-    cluster.name = arguments.name.clone();
+    cluster.advertise = arguments.advertise.as_ref().or(settings.cluster.advertise.as_ref()).cloned();
+    cluster.name = arguments.name.as_ref().or(settings.cluster.name.as_ref()).cloned();
     cluster.invitation = arguments.join.clone();
     for peer in &arguments.insecure_peer {
         let parts = peer.split_once('@').and_then(|(id, at)| Some((u64::from_str_radix(id, 16).ok()?, at)));
         let (id, at) = parts.ok_or_else(|| {
             Failure::new(format!("`{peer}` is no peer")).help("one looks like `00c3f2e1a5b4d697@127.0.0.1:7700`")
         })?;
-        cluster.peers.push((NodeId(id), String::new(), at.to_owned()));
+        cluster.peers.push(Member { node: NodeId(id), name: String::new(), address: at.to_owned() });
     }
     Ok(Some(cluster))
+}
+
+/// That nothing is said of other nodes to a node that listens for none.
+fn alone(arguments: &Arguments) -> Result<(), Failure> {
+    let said = [
+        ("--advertise", arguments.advertise.is_some()),
+        ("--name", arguments.name.is_some()),
+        ("--join", arguments.join.is_some()),
+        ("--insecure-plain-tcp-on-loopback", arguments.insecure_plain_tcp_on_loopback),
+    ];
+    match said.iter().find(|(_, said)| *said) {
+        Some((option, _)) => Err(Failure::usage(format!("`{option}` is for a node that speaks to others"))
+            .help("add `--listen HOST:PORT`, or `listen` below `[cluster]` in its configuration")),
+        None => Ok(()),
+    }
 }
 
 /// Tells the other nodes, and gives what is said a moment to get to them.

@@ -4,7 +4,7 @@ use clap::Args;
 use console::Style;
 
 use crate::failure::Failure;
-use crate::output::{bold, dim, note, print, print_json, red};
+use crate::output::{bold, clean, dim, note, print, print_json, red};
 use crate::place::Place;
 use crate::table::{Column, Table};
 
@@ -41,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
         Column::Left("VERSION"),
         Column::Flexible("ADDRESS"),
     ]);
+    let mut failures = Vec::new();
     for node in nodes.nodes {
         let state = match node.state.as_str() {
             "self" => bold(),
@@ -48,10 +49,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
             _ => Style::new(),
         };
         let latency = node.latency_us.map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
-        let whereabouts = match node.failure {
-            Some(failure) => format!("{} ({failure})", node.address),
-            None => node.address,
-        };
+        failures.extend(node.failure.map(|failure| format!("{} was not reached: {failure}", node.name)));
         table.row([
             (node.name, Style::new()),
             (node.id, dim()),
@@ -60,9 +58,13 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
             (node.session, Style::new()),
             (latency, Style::new()),
             (node.version, dim()),
-            (whereabouts, Style::new()),
+            (node.address, Style::new()),
         ]);
     }
     print(table.render());
+    // Below: what was tried may be another address than the one that is known by now.
+    for failure in failures {
+        print(clean(&failure));
+    }
     Ok(())
 }

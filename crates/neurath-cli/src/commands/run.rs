@@ -59,10 +59,10 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
     log::quietly("warn")?;
     let stop = stop_signal()?;
+    place.stays_here("neurath run")?;
     let (data, _thrown_away) = match &place.data {
-        Some(_) => (place.own_dir("neurath run")?, None),
+        Some(_) => (place.dir()?, None),
         None => {
-            place.own_dir("neurath run")?;
             let dir = tempfile::Builder::new().prefix("neurath-run-").tempdir();
             let dir = dir.map_err(|error| Failure::new(format!("no temporary directory: {error}")))?;
             (dir.path().to_owned(), Some(dir))

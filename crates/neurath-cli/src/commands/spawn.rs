@@ -39,6 +39,8 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
     let client = place.client()?;
+    // It answers at once, so a node that does not is told from one that compiles.
+    let node = client.node().await?;
     let (entry, argument) = split(&arguments.rest);
     let argument = argument.map(value::text).transpose()?;
     let parsed = match argument.as_deref().map(value::json) {
@@ -65,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
         // The serial alone would be one of the node that the next command asks.
         print(&spawned.pid);
     } else {
-        print(Pids::of(&client.node().await?).short(&spawned.pid));
+        print(Pids::of(&node).short(&spawned.pid));
     }
     Ok(())
 }

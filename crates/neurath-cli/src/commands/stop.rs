@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     } else {
         print("stopping");
     }
-    let Ok(data) = place.own_dir("stop") else { return Ok(()) };
+    let Ok(data) = place.own_dir("neurath stop") else { return Ok(()) };
     let since = Instant::now();
     while store::is_in_use(&data.join("store")) {
         if since.elapsed() > PATIENCE {

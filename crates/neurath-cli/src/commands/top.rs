@@ -72,6 +72,8 @@ pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failu
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Failure::usage("`top` needs a terminal").help("`neurath top --once` prints one page"));
     }
+    // A note would land in the middle of the page; that there is no answer ends it.
+    let client = client.with_patience(place.patience(|_| {}));
     let terminal = ratatui::try_init().map_err(|error| Failure::new(format!("the terminal: {error}")))?;
     let shown = show(terminal, &client, State::new(Page::between(&first, &first, &pids), sort), first, every, &pids);
     let result = shown.await;

@@ -18,7 +18,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, place: &Place) -> Result<(), Failure> {
-    let removed = place.client()?.uninstall(&arguments.module).await?;
+    let client = place.client()?;
+    // It answers at once, so a node that does not is told from one that upgrades first.
+    client.node().await?;
+    let removed = client.uninstall(&arguments.module).await?;
     if arguments.json {
         print_json(&removed);
     } else {

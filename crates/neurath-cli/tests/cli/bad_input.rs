@@ -182,6 +182,7 @@ fn wrong_command_lines_have_their_own_exit_code() {
         let outcome = Outcome::of(neurath().args(arguments));
         assert_eq!(outcome.code, 2, "{arguments:?}: {}", outcome.err);
     }
+    Outcome::of(neurath().args(["--on", "beta", "config"])).fails(2, &["`neurath config` asks no node", "`--on`"]);
     let help = Outcome::of(neurath().arg("--help")).ok();
     assert!(help.contains("Exit codes:") && help.contains("no node runs"), "{help}");
 }

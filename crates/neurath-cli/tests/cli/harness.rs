@@ -1,5 +1,6 @@
 //! Runs the binary, and nodes of it that end with the test.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The command, in no particular environment.
 pub fn neurath() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_neurath"));
-    for variable in ["NEURATH_DATA", "NEURATH_AS", "NEURATH_AT", "NEURATH_ON", "NEURATH_LOG"] {
+    for variable in ["NEURATH_DATA", "NEURATH_AS", "NEURATH_AT", "NEURATH_ON", "NEURATH_ANSWER_WITHIN", "NEURATH_LOG"] {
         command.env_remove(variable);
     }
     command.env("NO_COLOR", "1").stdin(Stdio::null());
@@ -80,7 +81,7 @@ pub fn guest(name: &str) -> PathBuf {
 
 /// A running node; it ends with this.
 pub struct Node {
-    child: Child,
+    pub child: Child,
     data: PathBuf,
     _dir: Option<TempDir>,
 }
@@ -96,12 +97,26 @@ impl Node {
 
     /// A node on this data directory, ready.
     pub fn start_on(data: &Path) -> Self {
-        let mut child =
-            neurath().arg("node").arg("--data").arg(data).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.any(|line| line.is_ok_and(|line| line.starts_with("ready")));
-        assert!(ready, "the node did not start");
-        Self { child, data: data.to_owned(), _dir: None }
+        Self::start_with(data, &[], Stdio::null()).0
+    }
+
+    /// A node on this data directory with more arguments, ready, and what it said before; what it tells goes to `log`.
+    #[track_caller]
+    pub fn start_with(data: &Path, arguments: &[&str], log: impl Into<Stdio>) -> (Self, Vec<String>) {
+        let mut command = neurath();
+        command.arg("node").arg("--data").arg(data).args(arguments).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let node = Self { child, data: data.to_owned(), _dir: None };
+        let mut said: Vec<String> = Vec::new();
+        while !said.last().is_some_and(|line| line.starts_with("ready")) {
+            let Some(line) = lines.next() else {
+                let log = std::fs::read_to_string(data.join("log")).unwrap_or_default();
+                panic!("the node in {} did not start: {said:?}\n{log}", data.display());
+            };
+            said.push(line);
+        }
+        (node, said)
     }
 
     pub fn data(&self) -> &Path {
@@ -141,8 +156,8 @@ impl Node {
 
     /// Asks a process; its answer.
     #[track_caller]
-    pub fn call(&self, target: &str, question: &str) -> Value {
-        serde_json::from_str(&self.run(["call", target, question]).ok()).unwrap()
+    pub fn call(&self, target: &str, question: impl Display) -> Value {
+        serde_json::from_str(&self.run(["call", target, &question.to_string(), "--within", "60s"]).ok()).unwrap()
     }
 
     /// Waits for something that a listing will show.
@@ -170,14 +185,14 @@ impl Node {
 
     /// Kills it as a power cut would.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
-    /// Sends it a signal by name; its exit code.
-    pub fn signal(&mut self, name: &str) -> Option<i32> {
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
         signal(&self.child, name);
-        self.child.wait().unwrap().code()
     }
 
     /// Waits for its end; its exit code.
@@ -188,9 +203,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

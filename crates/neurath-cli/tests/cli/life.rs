@@ -91,6 +91,12 @@ fn modules_are_listed_shown_and_removed() {
     let dev = node.json(["install", wasm.to_str().unwrap(), "--dev"]);
     assert!(dev["version"].as_str().unwrap().starts_with("1.0.0+dev."), "{dev}");
 
+    let again = node.run(["install", guest("counter-v2").to_str().unwrap()]);
+    let stays = "new processes still run counter@1.0.0; `neurath upgrade counter@2.0.0` switches";
+    assert!(again.code == 0 && again.err.contains(stays), "{again:?}");
+    let first = node.run(["install", wasm.to_str().unwrap()]);
+    assert!(first.out.contains("current") && first.err.is_empty(), "{first:?}");
+
     let modules = node.json(["modules"]);
     let all: Vec<_> = modules["modules"].as_array().unwrap().iter().collect();
     assert_eq!(all.len(), 3, "{modules}");
@@ -258,7 +264,8 @@ fn only_the_owner_reaches_a_node_and_its_socket_goes_with_it() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&socket), mode(node.data())), (0o600, 0o700));
     assert_eq!(node.run(["api"]).ok().trim(), socket.to_str().unwrap());
-    assert_eq!(node.signal("TERM"), Some(0));
+    node.signal("TERM");
+    assert_eq!(node.wait(), Some(0));
     assert!(!socket.exists());
 }
 
@@ -275,7 +282,7 @@ fn a_killed_node_finds_its_modules_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Node::start_on(dir.path());
     node.install(&["account-v1", "account-v2"]);
-    node.spawn(["account", "\"Otto\""]);
+    let before = node.json(["spawn", "account", "\"Otto\""])["pid"].as_str().unwrap().to_owned();
     node.json(["upgrade", "account@2.0.0"]);
     node.kill();
     assert!(dir.path().join("control.sock").exists(), "nobody could remove it");
@@ -291,6 +298,10 @@ fn a_killed_node_finds_its_modules_again() {
         "what was current is current"
     );
     assert_eq!(node.json(["ps"])["total"], 0);
+    for command in [&["info", &before][..], &["call", &before, "\"Version\""], &["kill", &before]] {
+        let outcome = node.run(command.iter().copied());
+        outcome.fails(1, &[&before, "belongs to life 1", "is in life 2", "neurath ps"]);
+    }
     let pid = node.spawn(["account", "\"Otto\""]);
     assert_eq!(node.call(&pid, r#""Version""#), json!({"Version": 2}));
 }

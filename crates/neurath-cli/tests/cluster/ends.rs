@@ -10,7 +10,7 @@ use crate::world::{ALPHA, BETA, Cluster, GAMMA, Stream, eventually, pause};
 fn watched(cluster: &Cluster) -> (String, String, String) {
     let (first, second) = (cluster.agent(ALPHA), cluster.agent(GAMMA));
     let echo = cluster.echo(ALPHA, &first, BETA);
-    cluster.members[GAMMA].call(&second, &json!({"Ping": {"node": "beta"}}));
+    cluster.members[GAMMA].call(&second, json!({"Ping": {"node": "beta"}}));
     cluster.members[GAMMA].send(&second, &json!({"Monitor": {"pid": echo}}));
     for (node, agent) in [(ALPHA, &first), (GAMMA, &second)] {
         cluster.members[node].send(agent, &json!({"MonitorNode": {"node": "beta"}}));
@@ -111,8 +111,21 @@ fn a_node_that_stops_for_longer_is_held_to_be_gone_and_comes_back_with_a_new_ass
     let after = fired_once(&cluster, &first, &second, stopped);
     assert!(after.iter().all(|after| *after >= cluster.grace()), "{after:?}");
     between.arrives_whole(&cluster);
-    let unconfirmed = cluster.members[ALPHA].json(["unconfirmed"])["count"].as_u64().unwrap();
-    assert!(unconfirmed > 0);
+    let unconfirmed = cluster.members[ALPHA].json(["unconfirmed"]);
+    assert!(unconfirmed["count"].as_u64().unwrap() > 0);
+    assert_eq!(
+        cluster.members[ALPHA].view_of("beta").unwrap()["unconfirmed"],
+        unconfirmed["count"],
+        "both count messages"
+    );
+    let latest = unconfirmed["latest"].as_array().unwrap();
+    let numbered = latest.iter().filter(|message| message["type_name"] == "Numbered").count();
+    let listed = cluster.members[ALPHA].run(["unconfirmed"]).ok();
+    let lines: Vec<_> = listed.lines().filter(|line| line.contains("Numbered")).collect();
+    assert!(
+        lines.len() == 1 && lines[0].contains(&format!("  {numbered}  ")),
+        "those to one sink are one line:\n{listed}"
+    );
 
     cluster.members[BETA].signal("CONT");
     cluster.connected();
@@ -146,6 +159,7 @@ fn when_a_node_leaves_the_others_are_told_at_once() {
         let reasons = events.iter().filter(|event| *event == "node down the node has left").count();
         assert_eq!(reasons, 2, "{events:?}");
         let log = cluster.members[node].log();
-        assert!(log.contains("an association has ended") && log.contains("the node has left"), "{log}");
+        let ended = |line: &str| line.contains("an association has ended") && line.contains("the node has left");
+        assert!(log.lines().any(|line| ended(line) && line.contains("name=\"beta\"")), "{log}");
     }
 }

@@ -13,5 +13,6 @@ mod ends;
 mod harness;
 mod operators;
 mod proxy;
+mod silent;
 mod strangers;
 mod world;

@@ -47,7 +47,7 @@ fn alone(dir: &Path) -> Member {
 
 /// Raw HTTP on a node's own socket, with a header more; the status and the body.
 fn http(node: &Member, method: &str, path: &str, header: &str) -> (u16, Value) {
-    let mut socket = UnixStream::connect(node.data.join("control.sock")).unwrap();
+    let mut socket = UnixStream::connect(node.data().join("control.sock")).unwrap();
     write!(socket, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
@@ -106,20 +106,34 @@ fn who_is_no_operator_of_the_cluster_is_told_why() {
     let (ada, eve) = (Elsewhere::of(&mine), Elsewhere::of(&other));
     eve.run(&["--at", &mine.address, "nodes"]).fails(1, &[&mine.address, "not of this cluster", "--at HOST:PORT"]);
     ada.run(&["--at", &mine.address, "nodes"]).ok();
+    let read_by = |mode| std::fs::set_permissions(&ada.file, std::fs::Permissions::from_mode(mode)).unwrap();
+    let warned = |outcome: &Outcome| outcome.err.contains("warning") && outcome.err.contains("chmod 600 ");
+    assert!(!warned(&ada.run(&["nodes"])));
+    for mode in [0o640, 0o604] {
+        read_by(mode);
+        let outcome = ada.run(&["nodes"]);
+        assert!(outcome.code == 0 && warned(&outcome), "{mode:o}: {outcome:?}");
+    }
+    read_by(0o600);
     ada.run(&["--at", "nowhere", "nodes"]).fails(2, &["`nowhere` is no address"]);
 
     let at = |file: &Path| Outcome::of(neurath().arg("--as").arg(file).arg("nodes"));
     let late = dir.path().join("late.operator");
-    let expired = neurath_node::create_operator(&mine.data, &late, "late", &mine.address, Duration::ZERO);
+    let expired = neurath_node::create_operator(mine.data(), &late, "late", &mine.address, Duration::ZERO);
     drop(expired.unwrap());
     at(&late).fails(1, &["late.operator has expired", "neurath cluster operator late"]);
     at(&dir.path().join("none")).fails(1, &["none is missing", "neurath cluster operator NAME"]);
-    at(&mine.data.join("log")).fails(1, &["is not what `neurath cluster operator NAME` makes"]);
+    at(&mine.data().join("log")).fails(1, &["is not what `neurath cluster operator NAME` makes"]);
     at(dir.path()).fails(1, &["it is no file"]);
 
     for local in [&["node"][..], &["cluster", "init"], &["cluster", "operator", "bob"], &["api"], &["run"]] {
         ada.run(local).fails(2, &["is about a data directory on this machine", "--as", "NEURATH_AS"]);
     }
+    for of_nobody in [&["config"][..], &["build"], &["init", "x"], &["completions", "bash"], &["demo"]] {
+        ada.run(of_nobody).fails(2, &["asks no node", "leave out `--as`"]);
+    }
+    let mut elsewhere = neurath();
+    Outcome::of(elsewhere.arg("config").env("NEURATH_AS", &ada.file).env("NEURATH_ON", "beta")).ok();
     Outcome::of(neurath().args(["--at", &mine.address, "nodes"]))
         .fails(2, &["only an operator is let in", "--as FILE"]);
 
@@ -172,7 +186,7 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
     assert_eq!(alpha.run(["call", &there, r#"{"Get": null}"#]).ok(), "42\n");
     alpha.run(["call", &there, r#""Nonsense""#]).fails(1, &["has no variant `Nonsense`", r#"{"Get":null}"#]);
     // A name on this node for a process of another.
-    alpha.call(&agent, &json!({"Register": {"node": "alpha", "name": "far", "pid": there}}));
+    alpha.call(&agent, json!({"Register": {"node": "alpha", "name": "far", "pid": there}}));
     assert_eq!(alpha.run(["call", "far", r#"{"Get": null}"#]).ok(), "42\n");
     let mut trace = Background::start(&mut alpha.command(["trace", "far", "--json"]), false);
     trace.line("tracing");
@@ -198,6 +212,14 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
     }
     let nobody = alpha.run(["info", "5@0000000000000009.1"]);
     nobody.fails(1, &["node 0000000000000009", "does not know", "neurath nodes"]);
+    // Of a third node: the one that it was passed on to says where it is.
+    let third = counter(alpha, "gamma");
+    for command in [&["info", &third][..], &["send", &third, "1"], &["trace", &third]] {
+        let outcome = alpha.run([&["--on", "beta"], command].concat());
+        outcome
+            .fails(1, &[&third, "lives on node gamma", "passed on to beta", "leave out `--on`, or use `--on gamma`"]);
+    }
+    alpha.run(["--on", "gamma", "kill", "-f", &third]).ok();
     alpha.run(["kill", "-f", &there]).ok();
     trace.line("died");
     assert_eq!(alpha.json(["--on", "beta", "ps"])["total"], 0);
@@ -214,6 +236,9 @@ fn what_is_asked_about_a_process_elsewhere_is_asked_there() {
         let beta = cluster.members[ALPHA].view_of("beta")?;
         (beta["state"] == "down" && beta["session"] == "none" && beta["failure"].is_string()).then_some(())
     });
+    let listed = alpha.run(["nodes"]).ok();
+    let failure = format!("beta was not reached: `{}` cannot be reached", cluster.members[BETA].address);
+    assert!(listed.lines().last().unwrap().starts_with(&failure), "{listed}");
     let top = alpha.run(["top", "--once", "--every", "100ms"]).ok();
     assert!(top.contains("nodes  ") && top.contains("beta: down") && top.contains("gamma: alive, connected"), "{top}");
 }

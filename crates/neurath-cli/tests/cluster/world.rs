@@ -1,15 +1,14 @@
 //! [`Cluster`]: three nodes on this machine, and [`Stream`]s of numbered messages between them.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Outcome, guest, neurath, signal};
+use crate::harness::{Node, Outcome, guest, neurath};
 
 /// When a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -38,62 +37,41 @@ pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// A node that runs; it ends with this. What it tells is in `log` of its directory.
+/// A node of a cluster. What it tells is in `log` of its directory.
 pub struct Member {
     pub name: String,
-    pub data: PathBuf,
     /// Where others reach it.
     pub address: String,
-    child: Child,
+    node: Node,
 }
 
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.kill();
+impl Deref for Member {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl DerefMut for Member {
+    fn deref_mut(&mut self) -> &mut Node {
+        &mut self.node
     }
 }
 
 impl Member {
     /// A node, ready, with these arguments beside its data directory.
+    #[track_caller]
     pub fn start(data: &Path, name: &str, arguments: &[&str]) -> Self {
         std::fs::create_dir_all(data).unwrap();
         let log = File::options().create(true).append(true).open(data.join("log")).unwrap();
-        let mut command = neurath();
-        command.arg("node").arg("--data").arg(data).args(["--shards", "2"]).args(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let (mut address, mut ready) = (String::new(), false);
-        for line in &mut lines {
-            if let Some((_, at)) = line.split_once("  cluster ").and_then(|(_, rest)| rest.split_once(" at ")) {
-                address = at.to_owned();
-            }
-            if line.starts_with("ready") {
-                ready = true;
-                break;
-            }
-        }
-        let member = Self { name: name.into(), data: data.into(), address, child };
-        assert!(ready, "{name} did not start:\n{}", member.log());
-        member
+        let (node, said) = Node::start_with(data, &[&["--shards", "2"], arguments].concat(), log);
+        let address = |line: &String| Some(line.split_once("  cluster ")?.1.split_once(" at ")?.1.to_owned());
+        Self { name: name.into(), address: said.iter().find_map(address).unwrap_or_default(), node }
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.data.join("log")).unwrap()
-    }
-
-    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = neurath();
-        command.args(arguments).env("NEURATH_DATA", &self.data);
-        command
-    }
-
-    pub fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Outcome {
-        Outcome::of(&mut self.command(arguments))
-    }
-
-    #[track_caller]
-    pub fn json<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Value {
-        Outcome::of(self.command(arguments).arg("--json")).json()
+        std::fs::read_to_string(self.data().join("log")).unwrap()
     }
 
     #[track_caller]
@@ -103,7 +81,7 @@ impl Member {
 
     /// Starts a process of the program `cluster`; its whole pid.
     #[track_caller]
-    pub fn spawn(&self, entry: &str, arguments: &Value) -> String {
+    pub fn spawn_entry(&self, entry: &str, arguments: &Value) -> String {
         let spawned = self.json(["spawn", "cluster", entry, &arguments.to_string()]);
         spawned["pid"].as_str().unwrap().to_owned()
     }
@@ -113,15 +91,10 @@ impl Member {
         self.run(["send", pid, &message.to_string()]).ok();
     }
 
-    #[track_caller]
-    pub fn call(&self, pid: &str, message: &Value) -> Value {
-        serde_json::from_str(&self.run(["call", pid, &message.to_string(), "--within", "60s"]).ok()).unwrap()
-    }
-
     /// What an agent was told so far.
     #[track_caller]
     pub fn events(&self, agent: &str) -> Vec<String> {
-        serde_json::from_value(self.call(agent, &json!({"Events": {}}))).unwrap()
+        serde_json::from_value(self.call(agent, json!({"Events": {}}))).unwrap()
     }
 
     /// How it sees another node.
@@ -144,22 +117,6 @@ impl Member {
     /// Files and sockets that it has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
-    }
-
-    pub fn signal(&self, name: &str) {
-        signal(&self.child, name);
-    }
-
-    /// Ends it as a power cut would.
-    pub fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Waits for its end; its exit code.
-    pub fn wait(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
     }
 }
 
@@ -234,7 +191,7 @@ impl Cluster {
         if node != ALPHA {
             self.members[node].run(["install", guest("cluster").to_str().unwrap()]).ok();
         }
-        let agent = self.members[node].spawn("agent", &json!([]));
+        let agent = self.members[node].spawn_entry("agent", &json!([]));
         self.members[node].send(&agent, &json!({"WatchNodes": {"on": true}}));
         agent
     }
@@ -242,14 +199,14 @@ impl Cluster {
     /// An echo that an agent has started elsewhere, linked and watched.
     #[track_caller]
     pub fn echo(&self, node: usize, agent: &str, on: usize) -> String {
-        let started = self.members[node].call(agent, &json!({"Spawn": {"node": NAMES[on]}}));
+        let started = self.members[node].call(agent, json!({"Spawn": {"node": NAMES[on]}}));
         started["Ok"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned()
     }
 
     /// What an echo answers.
     #[track_caller]
     pub fn ask(&self, node: usize, agent: &str, echo: &str) -> Value {
-        self.members[node].call(agent, &json!({"Ask": {"echo": echo, "n": 7}}))
+        self.members[node].call(agent, json!({"Ask": {"echo": echo, "n": 7}}))
     }
 
     /// Waits until an agent was told so much; what, and how long after `since`.
@@ -273,8 +230,8 @@ pub struct Stream {
 
 impl Stream {
     pub fn start(cluster: &Cluster, from: usize, to: usize) -> Self {
-        let sink = cluster.members[to].spawn("sink", &json!([]));
-        let source = cluster.members[from].spawn("source", &json!([sink]));
+        let sink = cluster.members[to].spawn_entry("sink", &json!([]));
+        let source = cluster.members[from].spawn_entry("source", &json!([sink]));
         Self { from, to, source, sink }
     }
 
@@ -285,13 +242,13 @@ impl Stream {
     /// How many were sent, when the source has nothing left to do.
     #[track_caller]
     pub fn sent(&self, cluster: &Cluster) -> u64 {
-        cluster.members[self.from].call(&self.source, &json!({"Sent": {}})).as_u64().unwrap()
+        cluster.members[self.from].call(&self.source, json!({"Sent": {}})).as_u64().unwrap()
     }
 
     /// What the sink has seen of this: `count`, `misplaced`, `again`.
     #[track_caller]
     pub fn seen(&self, cluster: &Cluster, what: &str) -> u64 {
-        cluster.members[self.to].call(&self.sink, &json!({"Seen": {}}))[what].as_u64().unwrap()
+        cluster.members[self.to].call(&self.sink, json!({"Seen": {}}))[what].as_u64().unwrap()
     }
 
     /// Waits until all has arrived; it did in order, and once.

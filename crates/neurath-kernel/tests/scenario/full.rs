@@ -6,7 +6,7 @@ use std::rc::Rc;
 use neurath_kernel::{Hold, PortLimits, Signal, Standing};
 use neurath_proto::abi::SendStatus;
 use neurath_proto::cluster::Question;
-use neurath_proto::envelope::{Class, Envelope, Epoch, TraceId};
+use neurath_proto::envelope::{Class, Envelope, Epoch, SchemaId, TraceId};
 use neurath_proto::reason::ExitReason;
 use neurath_proto::{Incarnation, NodeId, Pid, Ref, Serial};
 
@@ -26,6 +26,21 @@ fn flood(world: &mut World, shard: usize, to: neurath_proto::Pid) -> neurath_pro
         receive += 1;
         poll.sleep(receive, 10);
         Verdict::Wait
+    })
+}
+
+/// A message of another node's process.
+fn message(to: Pid, from: Pid, schema: SchemaId, number: u64) -> Signal {
+    Signal::Message(Envelope {
+        class: Class::Message,
+        from,
+        to,
+        epoch: Epoch(1),
+        reference: Ref::NONE,
+        schema,
+        trace: TraceId(0),
+        payload: payload(number),
+        attachments: None,
     })
 }
 
@@ -71,19 +86,7 @@ fn a_sender_that_gave_up_and_went_on_is_told_of_room_although_it_was_told_of_non
     let mut world = World::with(1, 1, small());
     let target = world.run_script(0, |_| Verdict::Wait);
     let from = Pid::new(NodeId(8), Incarnation(1), Serial(5));
-    let message = |number| {
-        Signal::Message(Envelope {
-            class: Class::Message,
-            from,
-            to: target,
-            epoch: Epoch(1),
-            reference: Ref::NONE,
-            schema: NUMBER,
-            trace: TraceId(0),
-            payload: payload(number),
-            attachments: None,
-        })
-    };
+    let message = |number| message(target, from, NUMBER, number);
     // It breaks a cycle twice, and what it sends between is told to be too much.
     (0..11).for_each(|number| world.signal(target, message(number)));
     world.signal(target, Signal::Withdraw { to: target, from });
@@ -117,24 +120,11 @@ fn a_sender_that_gives_up_what_it_sent_takes_no_notice_along() {
     }) else {
         panic!("it monitors nobody")
     };
-    let message = |from, schema, number| {
-        Signal::Message(Envelope {
-            class: Class::Message,
-            from,
-            to: target,
-            epoch: Epoch(1),
-            reference: Ref::NONE,
-            schema,
-            trace: TraceId(0),
-            payload: payload(number),
-            attachments: None,
-        })
-    };
-    (0..11).for_each(|number| world.signal(target, message(from, NUMBER, number)));
+    (0..11).for_each(|number| world.signal(target, message(target, from, NUMBER, number)));
     world.signal(target, Signal::Down { to: target, from, reference, reason: ExitReason::Normal });
     world.signal(target, Signal::Withdraw { to: target, from });
     assert_eq!(world.info(target).unwrap().mailbox, 10);
-    world.signal(target, message(Pid { serial: Serial(6), ..from }, OLD, 0));
+    world.signal(target, message(target, Pid { serial: Serial(6), ..from }, OLD, 0));
     world.settle();
     assert!(told.get());
 }

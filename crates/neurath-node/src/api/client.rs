@@ -25,6 +25,7 @@ use super::REQUEST_BYTES_MAX;
 use super::channel::Channel;
 use super::error::{ErrorBody, ErrorView};
 use super::forward::{ON, said};
+use super::patience::{Patience, Silence, Takes, Waiting};
 use super::socket::{Address, SOCKET_NAME};
 use super::view::{
     AnswerView, CallRequest, DeathsView, GroupsView, InvitationView, InviteRequest, LogView, ModuleInfoView,
@@ -76,6 +77,9 @@ pub enum ClientError {
         /// Why.
         error: ErrorView,
     },
+    /// The answer has not come. The node may have done what it was asked, or may do it yet.
+    #[error("{0}")]
+    NoAnswer(Silence),
     /// The connection broke, or the answer is not understood. The node may have done what it was asked.
     #[error("the node's answer is lost: {0}")]
     Broken(String),
@@ -87,6 +91,8 @@ pub struct Client {
     way: Way,
     /// The node that requests are for, if it is another one than is asked.
     on: Option<HeaderValue>,
+    /// Without it answers are waited for however long they take.
+    patience: Option<Patience>,
 }
 
 #[derive(Clone)]
@@ -102,18 +108,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Carrier for T {}
 impl Client {
     /// For the node with this data directory, whether it runs or not.
     pub fn of_data(data: &Path) -> Self {
-        Self { way: Way::Socket(data.join(SOCKET_NAME)), on: None }
+        Self { way: Way::Socket(data.join(SOCKET_NAME)), on: None, patience: None }
     }
 
     /// For the node at this address, or else at the one in the operator's file, over TLS.
     pub fn of_operator(operator: Operator, address: Option<String>) -> Self {
         let address = address.unwrap_or_else(|| operator.address().to_owned());
-        Self { way: Way::Network(Arc::new(operator), address), on: None }
+        Self { way: Way::Network(Arc::new(operator), address), on: None, patience: None }
     }
 
     /// What it asks is passed on to this node, by its name or id; `None` if the text can be neither.
     pub fn on(self, node: &str) -> Option<Self> {
         Some(Self { on: Some(HeaderValue::from_str(node).ok()?), ..self })
+    }
+
+    /// Waits for answers no longer than this says.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// Where the node's socket is, if it is asked there.
@@ -134,7 +145,7 @@ impl Client {
 
     /// `POST /v1/stop`.
     pub async fn stop(&self) -> Result<StoppingView, ClientError> {
-        self.json(Method::POST, "/v1/stop", &()).await
+        self.json(Method::POST, "/v1/stop", &(), Takes::Moment).await
     }
 
     /// `GET /v1/processes`, of one module if it is named.
@@ -155,7 +166,7 @@ impl Client {
 
     /// `POST /v1/trace`: what happens, until the connection is dropped.
     pub async fn trace(&self, request: &TraceRequest) -> Result<Lines<TraceLine>, ClientError> {
-        self.lines(Method::POST, "/v1/trace", to_bytes(request)?).await
+        self.lines(Method::POST, "/v1/trace", to_bytes(request)?, Takes::Forever).await
     }
 
     /// `GET /v1/processes/{target}`.
@@ -165,29 +176,30 @@ impl Client {
 
     /// `POST /v1/processes`.
     pub async fn spawn(&self, request: &SpawnRequest) -> Result<PidView, ClientError> {
-        self.json(Method::POST, "/v1/processes", request).await
+        self.json(Method::POST, "/v1/processes", request, Takes::Work).await
     }
 
     /// `POST /v1/run`.
     pub async fn run(&self, request: &RunRequest) -> Result<AnswerView, ClientError> {
-        self.json(Method::POST, "/v1/run", request).await
+        self.json(Method::POST, "/v1/run", request, at_most(request.within_ms)).await
     }
 
     /// `POST /v1/processes/{target}/send`.
     pub async fn send(&self, target: &str, message: Value) -> Result<PidView, ClientError> {
         let path = format!("/v1/processes/{}/send", escape(target));
-        self.json(Method::POST, &path, &SendRequest { message }).await
+        self.json(Method::POST, &path, &SendRequest { message }, Takes::Moment).await
     }
 
     /// `POST /v1/processes/{target}/call`.
     pub async fn call(&self, target: &str, request: &CallRequest) -> Result<AnswerView, ClientError> {
-        self.json(Method::POST, &format!("/v1/processes/{}/call", escape(target)), request).await
+        let path = format!("/v1/processes/{}/call", escape(target));
+        self.json(Method::POST, &path, request, at_most(request.within_ms)).await
     }
 
     /// `DELETE /v1/processes/{target}`.
     pub async fn kill(&self, target: &str, force: bool) -> Result<PidView, ClientError> {
         let path = format!("/v1/processes/{}?force={force}", escape(target));
-        self.ask(Method::DELETE, &path, Bytes::new()).await
+        self.ask(Method::DELETE, &path, Bytes::new(), Takes::Moment).await
     }
 
     /// `GET /v1/modules`.
@@ -197,18 +209,20 @@ impl Client {
 
     /// `GET /v1/modules/{reference}`.
     pub async fn module(&self, reference: &str) -> Result<ModuleInfoView, ClientError> {
-        self.get(&format!("/v1/modules/{}", escape(reference))).await
+        let path = format!("/v1/modules/{}", escape(reference));
+        self.ask(Method::GET, &path, Bytes::new(), Takes::Work).await
     }
 
     /// `POST /v1/modules`.
     pub async fn install(&self, wasm: Vec<u8>, dev: bool, source: Option<&str>) -> Result<ModuleView, ClientError> {
         let source = source.map(|source| format!("&source={}", escape(source))).unwrap_or_default();
-        self.ask(Method::POST, &format!("/v1/modules?dev={dev}{source}"), wasm.into()).await
+        self.ask(Method::POST, &format!("/v1/modules?dev={dev}{source}"), wasm.into(), Takes::Work).await
     }
 
     /// `DELETE /v1/modules/{reference}`.
     pub async fn uninstall(&self, reference: &str) -> Result<RemovedView, ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/modules/{}", escape(reference)), Bytes::new()).await
+        let path = format!("/v1/modules/{}", escape(reference));
+        self.ask(Method::DELETE, &path, Bytes::new(), Takes::Work).await
     }
 
     /// `POST /v1/upgrades`; `progress` hears how many of how many servers are done.
@@ -218,7 +232,7 @@ impl Client {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<UpgradeView, ClientError> {
         let body = to_bytes(request)?;
-        let mut lines = self.lines(Method::POST, "/v1/upgrades?progress=true", body).await?;
+        let mut lines = self.lines(Method::POST, "/v1/upgrades?progress=true", body, Takes::Work).await?;
         while let Some(line) = lines.next().await? {
             match line {
                 UpgradeLine::Progress { done, total } => progress(done, total),
@@ -231,7 +245,7 @@ impl Client {
 
     /// `POST /v1/upgrades/plan`.
     pub async fn plan_upgrade(&self, wasm: Vec<u8>) -> Result<UpgradeView, ClientError> {
-        self.ask(Method::POST, "/v1/upgrades/plan", wasm.into()).await
+        self.ask(Method::POST, "/v1/upgrades/plan", wasm.into(), Takes::Work).await
     }
 
     /// `GET /v1/upgrades`.
@@ -241,7 +255,8 @@ impl Client {
 
     /// `GET /v1/logs`: the latest `last` lines, and if `follow`, those that come.
     pub async fn logs(&self, last: usize, follow: bool) -> Result<Lines<LogView>, ClientError> {
-        self.lines(Method::GET, &format!("/v1/logs?last={last}&follow={follow}"), Bytes::new()).await
+        let takes = if follow { Takes::Forever } else { Takes::Moment };
+        self.lines(Method::GET, &format!("/v1/logs?last={last}&follow={follow}"), Bytes::new(), takes).await
     }
 
     /// `GET /v1/refusals`.
@@ -271,13 +286,13 @@ impl Client {
 
     /// `POST /v1/cluster/invitations`.
     pub async fn invite(&self, request: &InviteRequest) -> Result<InvitationView, ClientError> {
-        self.json(Method::POST, "/v1/cluster/invitations", request).await
+        self.json(Method::POST, "/v1/cluster/invitations", request, Takes::Moment).await
     }
 
     // ---- HTTP ----
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, Bytes::new()).await
+        self.ask(Method::GET, path, Bytes::new(), Takes::Moment).await
     }
 
     async fn json<T: DeserializeOwned>(
@@ -285,13 +300,23 @@ impl Client {
         method: Method,
         path: &str,
         body: &impl Serialize,
+        takes: Takes,
     ) -> Result<T, ClientError> {
-        self.ask(method, path, to_bytes(body)?).await
+        self.ask(method, path, to_bytes(body)?, takes).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
-        let (response, _connection) = self.request(method, path, body).await?;
-        let bytes = whole(response).await?;
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        takes: Takes,
+    ) -> Result<T, ClientError> {
+        let answer = async {
+            let (response, _connection) = self.request(method, path, body).await?;
+            whole(response).await
+        };
+        let bytes = self.waiting(takes).wait(answer).await?;
         serde_json::from_slice(&bytes).map_err(|error| ClientError::Broken(error.to_string()))
     }
 
@@ -300,9 +325,29 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        takes: Takes,
     ) -> Result<Lines<T>, ClientError> {
-        let (response, connection) = self.request(method, path, body).await?;
-        Ok(Lines { body: response.into_body(), rest: Vec::new(), _connection: connection, of: Default::default() })
+        // That there will be lines is said at once.
+        let (response, connection) = self.waiting(Takes::Moment).wait(self.request(method, path, body)).await?;
+        let (body, waiting) = (response.into_body(), self.waiting(takes));
+        Ok(Lines { body, rest: Vec::new(), waiting, _connection: connection, of: Default::default() })
+    }
+
+    /// What waits for the answers to a request.
+    fn waiting(&self, takes: Takes) -> Waiting {
+        let (who, data) = match &self.way {
+            Way::Socket(socket) => {
+                let data = socket.parent().unwrap_or(socket);
+                (format!("the node in {}", data.display()), Some(data.to_owned()))
+            }
+            Way::Network(_, address) => (format!("the node at `{address}`"), None),
+        };
+        // Which of the two is silent does not show.
+        let (who, data) = match &self.on {
+            Some(on) => (format!("node `{}`, asked through {who},", String::from_utf8_lossy(on.as_bytes())), None),
+            None => (who, data),
+        };
+        Waiting { patience: self.patience.clone(), takes, who, data }
     }
 
     async fn request(
@@ -392,10 +437,10 @@ impl Drop for Running {
 }
 
 /// Objects that come one by one.
-#[derive(Debug)]
 pub struct Lines<T> {
     body: Incoming,
     rest: Vec<u8>,
+    waiting: Waiting,
     _connection: Running,
     of: std::marker::PhantomData<fn() -> T>,
 }
@@ -416,13 +461,19 @@ impl<T: DeserializeOwned> Lines<T> {
             if searched > LINE_BYTES_MAX {
                 return Err(ClientError::Broken("a line is too long".into()));
             }
-            match self.body.frame().await {
+            let body = &mut self.body;
+            let frame = async { body.frame().await.transpose().map_err(|error| ClientError::Broken(said(&error))) };
+            match self.waiting.wait(frame).await? {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(ClientError::Broken(said(&error))),
-                Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
+                Some(frame) => self.rest.extend(frame.into_data().unwrap_or_default()),
             }
         }
     }
+}
+
+/// An answer that may take as long as its request says, or else as long as the node allows.
+fn at_most(within_ms: Option<u64>) -> Takes {
+    within_ms.map_or(Takes::Work, |ms| Takes::AtMost(Duration::from_millis(ms)))
 }
 
 fn to_bytes(value: &impl Serialize) -> Result<Bytes, ClientError> {

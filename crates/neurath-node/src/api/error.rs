@@ -117,6 +117,8 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::Json { .. } => (S::UNPROCESSABLE_ENTITY, "wrong_json"),
         NodeError::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too_large"),
         NodeError::UnknownProcess(_) => (S::NOT_FOUND, "unknown_process"),
+        NodeError::OtherLife { .. } => (S::NOT_FOUND, "unknown_process"),
+        NodeError::ThirdNode { .. } => (S::MISDIRECTED_REQUEST, "other_node"),
         NodeError::ElsewhereProcess { .. } => (S::MISDIRECTED_REQUEST, "other_node"),
         NodeError::NotPassedOn { .. } => (S::MISDIRECTED_REQUEST, "other_node"),
         NodeError::UnknownNodeName(_) => (S::NOT_FOUND, "unknown_node"),

@@ -36,12 +36,13 @@ pub(super) async fn pass_on(State(node): State<Node>, request: Request, next: Ne
     let (mut parts, body) = request.into_parts();
     let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
     let target = params.as_ref().and_then(|params| params.iter().find(|(name, _)| *name == "target"));
-    let there = match asked_for(&node, &parts.headers) {
-        Ok(None) => match target {
-            Some((_, target)) => home_of(&node, target, &parts.uri, &parts.headers).await,
-            None => None,
-        },
-        Ok(Some(there)) => Some((there, parts.uri.clone())),
+    let there = match (asked_for(&node, &parts.headers), target) {
+        (Ok(None), Some((_, target))) => home_of(&node, target, &parts.uri, &parts.headers).await,
+        (Ok(there), _) => Ok(there.map(|there| (there, parts.uri.clone()))),
+        (Err(error), _) => Err(error),
+    };
+    let there = match there {
+        Ok(there) => there,
         Err(error) => return ApiError::from(error).into_response(),
     };
     let Some((there, uri)) = there else { return next.run(Request::from_parts(parts, body)).await };
@@ -65,16 +66,25 @@ fn asked_for(node: &Node, headers: &HeaderMap) -> Result<Option<NodeId>, NodeErr
 
 /// The other node on which a target lives, if requests can be passed on to it, and the path there: a name may be known here
 /// only.
-async fn home_of(node: &Node, target: &str, uri: &Uri, headers: &HeaderMap) -> Option<(NodeId, Uri)> {
-    let pid = node.find(target).await.ok()?;
-    if was_passed_on(headers) || !node.passes_on_to(pid.node) {
-        return None;
+async fn home_of(
+    node: &Node,
+    target: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<(NodeId, Uri)>, NodeError> {
+    // Who answers the request says what is wrong with the target.
+    let Ok(pid) = node.find(target).await else { return Ok(None) };
+    if !node.passes_on_to(pid.node) {
+        return Ok(None);
+    }
+    if was_passed_on(headers) {
+        return Err(node.third_node(pid.to_string(), pid.node));
     }
     // `/v1/processes/{target}` and what follows.
     let rest = uri.path().splitn(5, '/').nth(4).map(|rest| format!("/{rest}")).unwrap_or_default();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let there = format!("/v1/processes/{}{rest}{query}", escape(&pid.to_string()));
-    Some((pid.node, there.parse().ok()?))
+    Ok(there.parse().ok().map(|there| (pid.node, there)))
 }
 
 /// Asks another node; its answer, whatever it is.

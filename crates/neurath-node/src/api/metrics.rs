@@ -37,12 +37,17 @@ pub(super) async fn answer(node: &Node) -> Response {
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], node.metrics().await).into_response()
 }
 
-/// Listens at the address.
+/// Listens at the address, for [`serve`].
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, SocketError> {
     let failed = |source| SocketError::Metrics { address, source };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    let listener = listen(address)?;
     listener.set_nonblocking(true).map_err(failed)?;
     TcpListener::from_std(listener).map_err(failed)
+}
+
+/// Takes the address; nobody is served.
+pub(super) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, SocketError> {
+    std::net::TcpListener::bind(address).map_err(|source| SocketError::Metrics { address, source })
 }
 
 /// Serves metrics until the node is to stop.

@@ -11,6 +11,7 @@ mod error;
 mod examples;
 mod forward;
 mod metrics;
+mod patience;
 mod rest;
 mod server;
 mod socket;
@@ -21,7 +22,9 @@ mod visitors;
 
 pub use client::{Client, ClientError, UPGRADE_ENDED};
 pub use error::{ErrorBody, ErrorView};
+pub use patience::{Patience, Silence};
 pub use server::ControlServer;
+pub(crate) use server::check;
 pub use socket::{SOCKET_NAME, SocketError};
 
 /// A request without a module as its body may have this many bytes.

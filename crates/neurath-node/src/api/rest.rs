@@ -126,6 +126,9 @@ async fn list_groups(State(Api { node, .. }): State<Api>) -> Json<GroupsView> {
     Json(GroupsView { groups: groups.collect() })
 }
 
+/// Invitations count in seconds.
+const INVITATION_MS_MIN: u64 = 1000;
+
 async fn invite(
     State(Api { node, .. }): State<Api>,
     role: Option<Extension<Role>>,
@@ -137,6 +140,10 @@ async fn invite(
         return Err(ApiError::new(StatusCode::FORBIDDEN, "not_for_nodes", message).hint(
             "ask the node that holds the cluster's authority itself, on its machine or as an operator with `--at`",
         ));
+    }
+    if request.valid_ms < INVITATION_MS_MIN {
+        let message = format!("`valid_ms` is at least {INVITATION_MS_MIN}: nobody could use the invitation");
+        return Err(ApiError::bad_request(message));
     }
     Ok(Json(InvitationView { token: node.invite(Duration::from_millis(request.valid_ms))? }))
 }
@@ -401,9 +408,10 @@ async fn trace(
     headers: HeaderMap,
     ABody(request): ABody<TraceRequest>,
 ) -> Result<Response, ApiError> {
-    if !forward::was_passed_on(&headers)
-        && let Some((there, request)) = super::trace::elsewhere(&node, &request).await?
-    {
+    if let Some((there, request)) = super::trace::elsewhere(&node, &request).await? {
+        if forward::was_passed_on(&headers) {
+            return Err(node.third_node(request.targets.join(", "), there).into());
+        }
         let body = serde_json::to_vec(&request).map_err(ApiError::bad_request)?;
         let uri = Uri::from_static("/v1/trace");
         return forward::ask(&node, there, Method::POST, &uri, None, body.into()).await;

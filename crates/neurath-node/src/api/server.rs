@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::socket::{BoundSocket, SocketError, bind};
+use super::socket::{BoundSocket, SOCKET_NAME, SocketError, bind, refuse_if_taken};
 use super::{metrics, rest, visitors};
-use crate::Node;
+use crate::{Node, NodeConfig};
 
 /// Requests that run when the node is to stop may take this long to end.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
@@ -22,6 +22,15 @@ pub struct ControlServer {
     socket: BoundSocket,
     metrics: Option<TcpListener>,
     stopping: watch::Sender<bool>,
+}
+
+/// Looks whether a node could be served, before its start does what cannot be done again.
+///
+/// # Errors
+/// As those of [`ControlServer::bind`].
+pub(crate) fn check(config: &NodeConfig) -> Result<(), SocketError> {
+    refuse_if_taken(&config.data.join(SOCKET_NAME))?;
+    config.metrics_listen.map_or(Ok(()), |address| metrics::listen(address).map(drop))
 }
 
 impl ControlServer {

@@ -90,7 +90,8 @@ fn bind_in(cradle: &Path, path: &Path) -> io::Result<(UnixListener, BoundSocket)
     Ok((listener, BoundSocket { path: path.to_owned(), made: (found.dev(), found.ino()) }))
 }
 
-fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
+/// That a socket could be made there.
+pub(super) fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

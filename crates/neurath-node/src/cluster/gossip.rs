@@ -69,7 +69,7 @@ impl Gossip {
     /// A packet has come.
     pub(crate) fn received(&mut self, now: u64, from: NodeId, packet: &[u8]) {
         if let Err(error) = self.membership.received(now, from, packet) {
-            tracing::warn!(%from, %error, "a packet of membership was refused");
+            tracing::warn!(%from, name = self.cluster.name_of(from), %error, "a packet of membership was refused");
             if !matches!(error, PacketError::NoAssociation | PacketError::TooManyMembers) {
                 self.wishes.push_back(Wish::End(from, EndCause::PeerMisbehaved));
             }
@@ -130,8 +130,12 @@ impl Gossip {
                 MembershipEffect::Down { member, reason } => {
                     tracing::info!(node = %member.node, name = member.name, ?reason, "a member is down");
                 }
-                MembershipEffect::Suspect(node) => tracing::info!(%node, "a member does not answer"),
-                MembershipEffect::Refuted(node) => tracing::info!(%node, "a member answers again"),
+                MembershipEffect::Suspect(node) => {
+                    tracing::info!(%node, name = self.cluster.name_of(node), "a member does not answer");
+                }
+                MembershipEffect::Refuted(node) => {
+                    tracing::info!(%node, name = self.cluster.name_of(node), "a member answers again");
+                }
                 MembershipEffect::Rejoined => {
                     tracing::warn!("others held this node to be down; it has told them otherwise")
                 }

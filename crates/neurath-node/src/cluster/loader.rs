@@ -21,6 +21,8 @@ use crate::shard::{Command, Input};
 const FETCHES_MAX: usize = 64;
 /// Requests that wait for one module.
 const WAITING_MAX: usize = 65_536;
+/// Jobs that may wait for the loader.
+const JOBS_MAX: usize = 1024;
 
 /// What the loader is to do.
 #[derive(Debug)]
@@ -62,11 +64,54 @@ pub(crate) enum Job {
     Stop,
 }
 
-/// The jobs that wait for a loader.
+/// The jobs that wait for a loader, as those see them who have some.
+pub(crate) struct Queue {
+    sender: mpsc::Sender<Job>,
+    /// Jobs that the loader has not begun.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The same, as the loader sees them.
 pub(crate) struct Jobs {
-    pub(crate) receiver: mpsc::Receiver<Job>,
-    /// How many there are.
-    pub(crate) queued: Arc<AtomicUsize>,
+    receiver: mpsc::Receiver<Job>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Why the loader does not take a job. Nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotTaken {
+    /// It has as much to do as it may.
+    #[error("the node looks after as many modules as it can, {JOBS_MAX} requests wait: try again later")]
+    Full,
+    /// It ends only when the node does.
+    #[error("the node stops")]
+    Stopped,
+}
+
+/// A queue without jobs, and its end for the loader.
+pub(crate) fn queue() -> (Queue, Jobs) {
+    let (sender, receiver) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Queue { sender, waiting: waiting.clone() }, Jobs { receiver, waiting })
+}
+
+impl Queue {
+    /// Gives the loader something to do. What it must be told finds room always.
+    pub(crate) fn push(&self, job: Job) -> Result<(), NotTaken> {
+        let must = matches!(job, Job::Gone(_) | Job::Stop);
+        let more = |waiting| (must || waiting < JOBS_MAX).then_some(waiting + 1);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| NotTaken::Full)?;
+        self.sender.send(job).map_err(|_| NotTaken::Stopped)
+    }
+}
+
+impl Jobs {
+    /// Waits for the next one; there is none when the node has ended.
+    fn next(&self) -> Option<Job> {
+        let job = self.receiver.recv().ok()?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(job)
+    }
 }
 
 /// A module that is on its way.
@@ -94,8 +139,7 @@ impl Loader {
 
     /// Works until it is stopped.
     pub(crate) fn run(mut self, jobs: &Jobs) {
-        while let Ok(job) = jobs.receiver.recv() {
-            jobs.queued.fetch_sub(1, Ordering::Relaxed);
+        while let Some(job) = jobs.next() {
             match job {
                 Job::Spawn(request) => self.spawn(request),
                 Job::Fetch { node, artifact, offset } => self.serve(node, artifact, offset),
@@ -216,5 +260,56 @@ impl Loader {
     fn post(&self, node: NodeId, message: NodeMessage<'_>) {
         let owner = &self.inboxes[Cluster::owner(node, self.inboxes.len())];
         owner.push(Input::Post { node, message: message.encode() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use neurath_kernel::node_itself;
+    use neurath_proto::{Incarnation, Pid, Ref, Serial};
+
+    use super::*;
+
+    const THERE: NodeId = NodeId(2);
+
+    fn spawn(reference: u64) -> Job {
+        Job::Spawn(SpawnRequest {
+            to: node_itself(NodeId(1)),
+            from: Pid::new(THERE, Incarnation(1), Serial(1)),
+            reference: Ref(reference),
+            artifact: [7; 32],
+            program: "a@1.0.0".into(),
+            entry: "main".into(),
+            arguments: Vec::new(),
+            link: false,
+            monitor: Ref::NONE,
+        })
+    }
+
+    #[test]
+    fn beyond_its_bound_the_queue_refuses_a_spawn_and_says_why_until_a_job_is_begun() {
+        let (queue, jobs) = queue();
+        for n in 0..1024 {
+            assert_eq!(queue.push(spawn(n)), Ok(()), "job {n}");
+        }
+        for n in 1024..1030 {
+            let refused = queue.push(spawn(n)).unwrap_err().to_string();
+            assert!(refused.contains("as many modules as it can, 1024 requests wait"), "job {n}: {refused}");
+        }
+        assert!(matches!(jobs.next(), Some(Job::Spawn(first)) if first.reference == Ref(0)));
+        assert_eq!(queue.push(spawn(1030)), Ok(()), "there is room for one again");
+        assert_eq!(queue.push(spawn(1031)), Err(NotTaken::Full));
+    }
+
+    #[test]
+    fn a_full_queue_takes_what_the_loader_must_be_told() {
+        let (queue, jobs) = queue();
+        while queue.push(Job::Absent { node: THERE, artifact: [7; 32] }).is_ok() {}
+        assert_eq!(queue.push(Job::Gone(THERE)), Ok(()));
+        assert_eq!(queue.push(Job::Stop), Ok(()));
+        let last = std::iter::from_fn(|| jobs.receiver.try_recv().ok()).skip(1024).collect::<Vec<_>>();
+        assert!(matches!(last[..], [Job::Gone(THERE), Job::Stop]), "{last:?}");
+        drop(jobs);
+        assert_eq!(queue.push(Job::Stop), Err(NotTaken::Stopped));
     }
 }

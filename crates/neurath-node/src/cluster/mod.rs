@@ -10,8 +10,8 @@
 //! processes.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use neurath_kernel::session::DialId;
@@ -24,7 +24,7 @@ use crate::shard::Input;
 use control::{Control, Visitor};
 use strangers::Strangers;
 
-pub(crate) use setup::{Beginning, authority_folder, init, start};
+pub(crate) use setup::{Beginning, authority_folder, in_no_cluster, init, start};
 pub use setup::{ClusterConfig, SetupError, Transport};
 
 pub(crate) mod control;
@@ -36,8 +36,6 @@ mod strangers;
 
 /// Unconfirmed messages that are remembered for the listing.
 const UNCONFIRMED_KEPT: usize = 1024;
-/// Jobs that may wait for the loader; a peer that brings more breaks the protocol.
-const LOADER_JOBS_MAX: usize = 1024;
 /// Nodes whose addresses are remembered.
 const ADDRESSES_MAX: usize = 4096;
 /// How long the net thread waits when nothing is due.
@@ -89,9 +87,7 @@ pub(crate) struct Cluster {
     unconfirmed_count: AtomicU64,
     /// Connections of strangers, and requests to join, that were refused.
     refused_count: AtomicU64,
-    loader: mpsc::Sender<loader::Job>,
-    /// Jobs that the loader has not begun.
-    loader_queue: Arc<AtomicUsize>,
+    pub(crate) loader: loader::Queue,
     peers_file: std::path::PathBuf,
 }
 
@@ -180,6 +176,11 @@ impl Cluster {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
+    /// There is a connection: why there was none is over.
+    fn reached(&self, node: NodeId) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
     /// Notes messages that are not known to have arrived.
     pub(crate) fn note_unconfirmed(&self, message: Unconfirmed) {
         self.unconfirmed_count.fetch_add(1, Ordering::Relaxed);
@@ -201,22 +202,12 @@ impl Cluster {
         self.refused_count.load(Ordering::Relaxed)
     }
 
-    /// Gives the loader something to do. Whether it took it: it has as much as it may, unless it must be told.
-    pub(crate) fn load(&self, job: loader::Job) -> bool {
-        let must = matches!(job, loader::Job::Gone(_) | loader::Job::Stop);
-        if !must && self.loader_queue.load(Ordering::Relaxed) >= LOADER_JOBS_MAX {
-            return false;
-        }
-        self.loader_queue.fetch_add(1, Ordering::Relaxed);
-        // The loader ends only when the node does.
-        self.loader.send(job).is_ok()
-    }
-
     /// Ends listening and dialing.
     pub(crate) fn close(&self) {
         self.handle.close();
         self.control.close();
-        self.load(loader::Job::Stop);
+        // It may have ended already.
+        let _ = self.loader.push(loader::Job::Stop);
     }
 
     fn read_directory(&self) -> std::sync::RwLockReadGuard<'_, HashMap<NodeId, Whereabouts>> {
@@ -275,17 +266,18 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
             None => {}
             Some(Event::Accepted(connection)) => {
                 let node = connection.peer();
+                cluster.reached(node);
                 inbox(node).push(Input::Connection { node, connection, dialed: false });
             }
             Some(Event::Dialed { token, connection }) => {
                 if let Some((node, _)) = cluster.lock_dials().remove(&token) {
-                    cluster.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+                    cluster.reached(node);
                     inbox(node).push(Input::Connection { node, connection, dialed: true });
                 }
             }
             Some(Event::DialFailed { token, error }) => {
                 if let Some((node, dial)) = cluster.lock_dials().remove(&token) {
-                    tracing::debug!(%node, %error, "a node was not reached");
+                    tracing::debug!(%node, name = cluster.name_of(node), %error, "a node was not reached");
                     let mut failures = cluster.failures.lock().unwrap_or_else(PoisonError::into_inner);
                     failures.insert(node, error.to_string());
                     drop(failures);
@@ -307,11 +299,8 @@ pub(crate) fn run_endpoint(mut endpoint: Box<dyn Endpoint>, cluster: &Cluster, i
                     tracing::warn!(%role, name, why, "turned away from the control API");
                 }
             }
-            Some(Event::Refused { from, error }) => {
-                if tell() {
-                    tracing::warn!(from, %error, "a connection was refused");
-                }
-            }
+            Some(Event::Refused { from, error }) if tell() => tracing::warn!(from, %error, "a connection was refused"),
+            Some(Event::Refused { .. }) => {}
             Some(Event::Closed) => return,
         }
     }

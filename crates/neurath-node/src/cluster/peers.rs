@@ -95,6 +95,8 @@ struct Neighbor {
     peer: Peer,
     links: BTreeMap<ConnectionId, Link>,
     last_connection: u64,
+    /// Messages of processes that were not confirmed.
+    unconfirmed: u64,
     dirty: bool,
 }
 
@@ -118,6 +120,8 @@ pub struct PeerInfo {
     pub node: NodeId,
     /// Its session.
     pub session: SessionInfo,
+    /// Messages of processes that were not confirmed, of all that its session has given back.
+    pub unconfirmed: u64,
 }
 
 impl Peers {
@@ -181,7 +185,7 @@ impl Peers {
         if let Err(error) =
             self.poll.registry().register(&mut connection, token, Interest::READABLE | Interest::WRITABLE)
         {
-            tracing::error!(%node, %error, "a connection cannot be watched");
+            tracing::error!(%node, name = self.cluster.name_of(node), %error, "a connection cannot be watched");
             return;
         }
         let neighbor = self.neighbor(node);
@@ -263,8 +267,11 @@ impl Peers {
 
     /// How the peers stand.
     pub(crate) fn info(&self) -> Vec<PeerInfo> {
-        let info =
-            |(node, neighbor): (&NodeId, &Neighbor)| PeerInfo { node: *node, session: neighbor.peer.session().info() };
+        let info = |(node, neighbor): (&NodeId, &Neighbor)| PeerInfo {
+            node: *node,
+            session: neighbor.peer.session().info(),
+            unconfirmed: neighbor.unconfirmed,
+        };
         self.peers.iter().map(info).collect()
     }
 
@@ -325,6 +332,7 @@ impl Peers {
             peer: Peer::new(cluster.node, incarnation, node, cluster.session, types.clone()),
             links: BTreeMap::new(),
             last_connection: 0,
+            unconfirmed: 0,
             dirty: false,
         })
     }
@@ -448,19 +456,21 @@ impl Neighbor {
                 return Some(News::Node(NodeNews::Up { node, incarnation, name }));
             }
             PeerEffect::Down { reason, epoch, unconfirmed, .. } => {
-                let why = describe(reason, cluster.failure(node));
+                let (name, why) = (cluster.name_of(node), describe(reason, cluster.failure(node)));
+                self.unconfirmed += unconfirmed;
                 match reason {
                     EndReason::Violation(_) | EndReason::EndedHere(EndCause::Overfull | EndCause::TooLong) => {
-                        tracing::warn!(%node, why, unconfirmed, "an association has ended");
+                        tracing::warn!(%node, name, why, unconfirmed, "an association has ended");
                     }
-                    _ => tracing::info!(%node, why, unconfirmed, "an association has ended"),
+                    _ => tracing::info!(%node, name, why, unconfirmed, "an association has ended"),
                 }
                 return Some(News::Node(NodeNews::Down { node, why, epoch: Some(epoch) }));
             }
             PeerEffect::Full => return Some(News::Node(NodeNews::Full(node))),
             PeerEffect::Drained => return Some(News::Node(NodeNews::Drained(node))),
             PeerEffect::Broken(why) => {
-                tracing::warn!(%node, %why, "a node broke the protocol; the association with it is ended");
+                let name = cluster.name_of(node);
+                tracing::warn!(%node, name, %why, "a node broke the protocol; the association with it is ended");
                 return None;
             }
             PeerEffect::Dial(dial) => {
@@ -484,7 +494,7 @@ impl Neighbor {
                     CloseReason::Violation(why @ Violation::OldIncarnation { .. }) => {
                         tracing::warn!(%node, name = cluster.name_of(node), %why, "a node is not let in");
                     }
-                    _ => tracing::debug!(%node, ?reason, "a connection is closed"),
+                    _ => tracing::debug!(%node, name = cluster.name_of(node), ?reason, "a connection is closed"),
                 }
                 if let Some(link) = self.links.get_mut(&connection) {
                     link.close(&last);
@@ -497,7 +507,7 @@ impl Neighbor {
             }
             PeerEffect::Absent { artifact } => Job::Absent { node, artifact },
         };
-        if !cluster.load(job) {
+        if cluster.loader.push(job).is_err() {
             self.peer.broke(now, Breach::Greedy("modules"));
         }
         None

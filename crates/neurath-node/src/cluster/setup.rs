@@ -3,20 +3,21 @@
 //! `DATA/cluster` holds its credentials and the addresses of other nodes, `DATA/authority` the cluster's authority, on
 //! the node that has it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::RwLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use neurath_kernel::{MembershipConfig, SessionConfig};
 use neurath_net::memory::Hub;
 use neurath_net::{
     Authority, AuthorityError, ControlDialer, Credentials, CredentialsError, Endpoint, Invitation, InvitationError,
-    JoinError, Limits, ListenError, Member, NodeKey, Security, Tls, join, tcp,
+    JoinError, Limits, ListenError, Member, NodeKey, Security, Tls, check_address, join, tcp,
 };
 
 use super::control::Control;
-use super::loader::Jobs;
+use super::loader::{self, Jobs};
 use super::{Cluster, Whereabouts};
 
 /// How long joining may take.
@@ -32,7 +33,7 @@ pub struct ClusterConfig {
     /// What people call it; taken from its certificate if it has one.
     pub name: Option<String>,
     /// Nodes to begin with, beside those that are remembered.
-    pub peers: Vec<(neurath_proto::NodeId, String, String)>,
+    pub peers: Vec<Member>,
     /// An invitation to a cluster that it is to join first.
     pub invitation: Option<String>,
     /// Times and limits of sessions.
@@ -111,6 +112,30 @@ pub enum SetupError {
         /// The cluster.
         cluster: String,
     },
+    /// It is to be the first of a cluster, and belongs to one.
+    #[error(
+        "the node in {} belongs to the cluster `{cluster}` already: it is started with `neurath node --listen ADDRESS`; a new cluster is made in another data directory, `--data DIR`",
+        path.display()
+    )]
+    Made {
+        /// Its data directory.
+        path: PathBuf,
+        /// The cluster.
+        cluster: String,
+    },
+    /// It has another name than it was given now.
+    #[error(
+        "the node in {} is called `{name}`, as its certificate says, and keeps that: start it without `--name {wanted}` (or `name` in its configuration); a node with another name needs a data directory of its own",
+        path.display()
+    )]
+    Named {
+        /// Its data directory.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// What it was to be called.
+        wanted: String,
+    },
     /// The invitation is none.
     #[error(transparent)]
     Invitation(#[from] InvitationError),
@@ -132,7 +157,7 @@ pub enum SetupError {
         /// The address.
         address: String,
         /// What is wrong with it.
-        why: &'static str,
+        why: String,
     },
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
@@ -144,16 +169,26 @@ pub enum SetupError {
     },
 }
 
+/// That the node in `data` belongs to no cluster, so that one can be made there.
+///
+/// # Errors
+/// It does.
+pub fn in_no_cluster(data: &Path) -> Result<(), SetupError> {
+    let folder = credentials_folder(data);
+    if Credentials::exist(&folder) {
+        let cluster = Credentials::load(&folder)?.cluster().to_owned();
+        return Err(SetupError::Made { path: data.into(), cluster });
+    }
+    Ok(())
+}
+
 /// Makes a cluster whose authority is the node in `data`, and that node its first member.
 ///
 /// # Errors
 /// The node belongs to a cluster already, or the files cannot be written.
 pub fn init(data: &Path, key: &NodeKey, cluster: &str, name: &str) -> Result<(), SetupError> {
+    in_no_cluster(data)?;
     let folder = credentials_folder(data);
-    if Credentials::exist(&folder) {
-        let cluster = Credentials::load(&folder)?.cluster().to_owned();
-        return Err(SetupError::Member { path: data.into(), cluster });
-    }
     let authority_folder = authority_folder(data);
     let authority = if Authority::exists(&authority_folder) {
         Authority::open(&authority_folder)?
@@ -189,18 +224,16 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     std::fs::create_dir_all(&folder).map_err(|source| SetupError::Io { path: folder.clone(), source })?;
     let peers_file = folder.join("peers.json");
     let mut known = read_peers(&peers_file);
-    known.extend(config.peers.iter().map(|(node, name, address)| Member {
-        node: *node,
-        name: name.clone(),
-        address: address.clone(),
-    }));
+    known.extend(config.peers.iter().cloned());
     check_advertised(config)?;
     let mut name = config.name.clone().unwrap_or_else(|| format!("node-{}", &key.node_id().to_string()[..4]));
     let mut dialer = None;
     let endpoint: Box<dyn Endpoint> = match &config.transport {
         Transport::Tls(address) => {
+            // Before anything that cannot be done again: an invitation is not used up by a start that fails.
+            let bound = tcp::bind(address)?;
             if let Some(token) = &config.invitation {
-                let listens = Some(address.as_str()).filter(|address| is_dialable(address).is_ok());
+                let listens = Some(address.as_str()).filter(|address| check_address(address).is_ok());
                 let advertised = config.advertise.as_deref().or(listens);
                 known.extend(join_cluster(data, &key, token, &name, advertised)?);
             }
@@ -208,10 +241,17 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
                 return Err(SetupError::NoCredentials { path: data.into() });
             }
             let credentials = Credentials::load(&folder)?;
+            if let Some(wanted) = config.name.as_ref().filter(|wanted| *wanted != credentials.name()) {
+                return Err(SetupError::Named {
+                    path: data.into(),
+                    name: credentials.name().to_owned(),
+                    wanted: wanted.clone(),
+                });
+            }
             name = credentials.name().to_owned();
             let tls = Tls::new(&key, &credentials)?;
             dialer = Some(ControlDialer::new(&key, &credentials)?);
-            Box::new(tcp::listen(Some(address), Security::Tls(tls), config.limits)?)
+            Box::new(bound.serve(tls, config.limits)?)
         }
         Transport::PlainLoopback(address) => {
             Box::new(tcp::listen(Some(address), Security::PlainLoopback(key.node_id()), config.limits)?)
@@ -222,9 +262,7 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
     let authority = Authority::exists(&authority_folder).then(|| Authority::open(&authority_folder)).transpose()?;
     let handle = endpoint.handle();
     let address = config.advertise.clone().or(handle.address());
-    let (loader, receiver) = mpsc::channel();
-    let loader_queue = Arc::new(AtomicUsize::new(0));
-    let jobs = Jobs { receiver, queued: loader_queue.clone() };
+    let (loader, jobs) = loader::queue();
     let directory = known
         .into_iter()
         .filter(|member| member.node != key.node_id())
@@ -251,7 +289,6 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
         unconfirmed_count: AtomicU64::new(0),
         refused_count: AtomicU64::new(0),
         loader,
-        loader_queue: loader_queue.clone(),
         peers_file,
     };
     Ok(Beginning { cluster, endpoint, jobs })
@@ -260,33 +297,14 @@ pub(crate) fn start(data: &Path, seed: &[u8; 32], config: &ClusterConfig) -> Res
 /// That others can dial what they will be told, as far as it shows; before an invitation is used up.
 fn check_advertised(config: &ClusterConfig) -> Result<(), SetupError> {
     let (Transport::Tls(listens) | Transport::PlainLoopback(listens)) = &config.transport else { return Ok(()) };
-    let failed = |address: &str, why| SetupError::Advertised { address: address.to_owned(), why };
-    match &config.advertise {
-        Some(address) => is_dialable(address).map_err(|why| failed(address, why)),
-        None if stands_for_all(listens) => Err(failed(listens, ALL)),
-        None => Ok(()),
-    }
-}
-
-const ALL: &str = "it stands for all addresses of a machine";
-
-fn stands_for_all(address: &str) -> bool {
-    matches!(address.rsplit_once(':'), Some(("0.0.0.0" | "[::]", _)))
-}
-
-/// Whether others can dial this address, as far as it shows.
-fn is_dialable(address: &str) -> Result<(), &'static str> {
-    let (host, port) = address.rsplit_once(':').ok_or("it has no port")?;
-    match port.parse::<u16>() {
-        Err(_) => return Err("its port is no number below 65536"),
-        Ok(0) => return Err("port 0 stands for any"),
-        Ok(_) => {}
-    }
-    match host {
-        "" => Err("it names no host"),
-        _ if stands_for_all(address) => Err(ALL),
-        _ => Ok(()),
-    }
+    let stands_for_all = || listens.parse::<SocketAddr>().is_ok_and(|listens| listens.ip().is_unspecified());
+    let told = match &config.advertise {
+        Some(address) => address,
+        None if stands_for_all() => listens,
+        // What else is wrong with it shows when it is listened at.
+        None => return Ok(()),
+    };
+    check_address(told).map_err(|why| SetupError::Advertised { address: told.clone(), why })
 }
 
 fn join_cluster(

@@ -81,6 +81,7 @@ fn show(field: &Field<'_>) -> String {
         Field::Cores(value) => if **value == cores() { 0 } else { **value }.to_string(),
         Field::Bool(value) => value.to_string(),
         Field::Address(value) => format!("\"{}\"", value.map(|address| address.to_string()).unwrap_or_default()),
+        Field::Text(value) => format!("{:?}", value.as_deref().unwrap_or_default()),
         Field::Format(value) => format!("\"{value}\""),
         Field::Level(value) => format!("\"{value}\""),
     }
@@ -190,7 +191,7 @@ impl Reader<'_> {
             Field::Time(value) => value.as_millis() as u64,
             Field::Micros(value) => value.as_micros() as u64,
             Field::Ns(value) => *value / MS,
-            Field::Bool(_) | Field::Address(_) | Field::Format(_) | Field::Level(_) => return None,
+            Field::Bool(_) | Field::Address(_) | Field::Text(_) | Field::Format(_) | Field::Level(_) => return None,
         };
         Some((setting, value))
     }
@@ -216,6 +217,7 @@ fn set(field: Field<'_>, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Res
         Field::Cores(place) => *place = Some(number(setting, value)? as u32).filter(|n| *n > 0).unwrap_or_else(cores),
         Field::Bool(place) => *place = value.as_bool().ok_or_else(|| expected("true or false", value))?,
         Field::Address(place) => *place = address(value)?,
+        Field::Text(place) => *place = text(value)?,
         Field::Format(place) => *place = word(&LogFormat::ALL, value)?,
         Field::Level(place) => *place = word(&LogLevel::ALL, value)?,
     }
@@ -237,6 +239,18 @@ fn address(value: &DeValue<'_>) -> Result<Option<std::net::SocketAddr>, String> 
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| format!("expected {what}, found {text:?}"))
+}
+
+fn text(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    /// No name and no address is so long.
+    const BYTES_MAX: usize = 255;
+    let what = format!("a text of at most {BYTES_MAX} bytes");
+    let text = value.as_str().ok_or_else(|| expected(&what, value))?;
+    match text.len() {
+        0 => Ok(None),
+        1..=BYTES_MAX => Ok(Some(text.to_owned())),
+        bytes => Err(format!("expected {what}, found one of {bytes}")),
+    }
 }
 
 fn word<T: Copy + ToString>(all: &[T], value: &DeValue<'_>) -> Result<T, String> {
@@ -312,10 +326,12 @@ mod tests {
 
     #[test]
     fn what_is_said_is_set_and_the_rest_is_not() {
-        let text = "[node]\nshards = 3\n[process]\nmailbox_bytes = 0x10_0000\n[log]\nformat = \"json\"\n\
+        let text = "[node]\nshards = 3\n[cluster]\nlisten = \"10.0.0.1:7700\"\nname = \"\"\n[process]\nmailbox_bytes = 0x10_0000\n[log]\nformat = \"json\"\n\
                     [session]\ngrace_ms = 1_500\n[metrics]\nlisten = \"127.0.0.1:9464\"\n";
         let settings = read(text, "data").unwrap();
         assert_eq!(settings.node.shards, 3);
+        assert_eq!(settings.cluster.listen.as_deref(), Some("10.0.0.1:7700"));
+        assert_eq!((&settings.cluster.advertise, &settings.cluster.name), (&None, &None));
         assert_eq!(settings.node.kernel.port.mailbox_bytes, 1 << 20);
         assert_eq!(settings.log.format, LogFormat::Json);
         assert_eq!(settings.session.grace_ns, 1_500_000_000);
@@ -339,6 +355,9 @@ mod tests {
         );
         assert_eq!(errors("[node]\nlines = 5"), ["2:1: `[node]` has no setting `lines` (it belongs below `[log]`)"]);
         assert!(errors("[log]\nlevel = \"loud\"")[0].contains("found \"loud\""));
+        let long = format!("[cluster]\nname = \"{}\"", "n".repeat(256));
+        assert!(errors(&long)[0].contains("at most 255 bytes, found one of 256"), "{:?}", errors(&long));
+        assert!(errors("[cluster]\nlisten = 7700")[0].contains("found a number"));
         assert!(errors("[log]\nlines = -5")[0].contains("found -5"));
         assert!(errors("[log\nlines = 5")[0].starts_with("1:5: "), "{:?}", errors("[log\nlines = 5"));
         assert!(errors("shards = 2")[0].contains("it belongs below `[node]`"));

@@ -38,6 +38,8 @@ pub(super) enum Field<'a> {
     Bool(&'a mut bool),
     /// The empty text is none.
     Address(&'a mut Option<SocketAddr>),
+    /// The empty text is none.
+    Text(&'a mut Option<String>),
     Format(&'a mut LogFormat),
     Level(&'a mut LogLevel),
 }
@@ -63,6 +65,7 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 /// What the tables of the file are about, in the order in which they are printed.
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("node", "The node as a whole."),
+    ("cluster", "Other nodes. Without `listen` there are none."),
     ("process", "Each process."),
     ("shard", "Each shard: a thread with its own processes."),
     ("hibernation", "Processes that wait are kept as images, some kilobytes each."),
@@ -103,6 +106,13 @@ pub(super) const TABLE: &[Setting] = settings! {
         events: Usize(node.events), (1, 1 << 20),
             "Deaths, and changes of code, that are remembered for listings. The counts go on.";
         perf_map: Bool(node.perf_map), NONE, "Tell Linux's `perf` the names of guests' functions.";
+    }
+    cluster {
+        listen: Text(cluster.listen), NONE, "Where the node listens for others, such as \"10.0.0.1:7700\". As --listen.";
+        advertise: Text(cluster.advertise), NONE,
+            "Where others reach it, if that is another address than it listens at. As --advertise.";
+        name: Text(cluster.name), NONE,
+            "What it is called when it joins a cluster. A node that has joined keeps its name. As --name.";
     }
     process {
         memory_bytes: U64(node.memory_bytes), (256 * KIB, 4 * GIB), "Linear memory. Beyond, growing fails.";

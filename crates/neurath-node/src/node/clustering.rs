@@ -75,7 +75,7 @@ impl Node {
     /// That a process is of another node, if it is: it is asked for there.
     pub(super) fn must_be_here(&self, target: &str, pid: Pid) -> Result<(), NodeError> {
         if pid.node == self.id() {
-            return Ok(());
+            return self.must_be_of_this_life(target, pid);
         }
         let known = self.0.shared.cluster.as_ref().filter(|cluster| cluster.knows(pid.node));
         let (process, node) = (target.to_owned(), pid.node);
@@ -83,6 +83,23 @@ impl Node {
             Some(cluster) => NodeError::ElsewhereProcess { process, pid, node, name: cluster.name_of(node) },
             None => NodeError::UnknownNode { process, node },
         })
+    }
+
+    fn must_be_of_this_life(&self, target: &str, pid: Pid) -> Result<(), NodeError> {
+        let (Incarnation(life), Incarnation(now)) = (pid.incarnation, self.incarnation());
+        if life == now {
+            return Ok(());
+        }
+        Err(NodeError::OtherLife { process: target.to_owned(), life, name: self.own_name(), now })
+    }
+
+    /// That a request about a process came here by way of a node, and belongs to a third.
+    pub(crate) fn third_node(&self, process: String, node: NodeId) -> NodeError {
+        NodeError::ThirdNode { process, node, name: self.name_of(node), here: self.own_name() }
+    }
+
+    fn own_name(&self) -> String {
+        self.name().map_or_else(|| self.id().to_string(), str::to_owned)
     }
 
     /// What people call a node.
@@ -212,11 +229,13 @@ pub fn init_cluster(data: &std::path::Path, cluster: &str, name: &str) -> Result
     std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
         .create(data)
         .map_err(|source| StartError::Data { path: data.into(), source })?;
+    let failed = |error: SetupError| StartError::Cluster(Box::new(error));
+    // Said first: whoever is told to stop the node should not be told this afterwards.
+    crate::cluster::in_no_cluster(data).map_err(failed)?;
     // A node that runs has the store: it would not hear of this, and its identity may be half made.
     let _alone = Store::open(data.join("store"))?;
     let key = NodeKey::from_seed(&crate::identity::secret_of(data)?);
-    crate::cluster::init(data, &key, cluster, name)
-        .map_err(|error: SetupError| StartError::Cluster(Box::new(error)))?;
+    crate::cluster::init(data, &key, cluster, name).map_err(failed)?;
     Ok(key.node_id())
 }
 
@@ -297,7 +316,7 @@ fn standings(
         };
         standing.held_messages = peer.session.held_messages;
         standing.held_bytes = peer.session.held_bytes;
-        standing.unconfirmed = peer.session.unconfirmed;
+        standing.unconfirmed = peer.unconfirmed;
         standing.opened = peer.session.opened;
         if standing.session == "connected" {
             standing.failure = None;

@@ -139,7 +139,8 @@ impl Shard {
             News::Unconfirmed(signal, why) => self.kernel.unconfirmed(signal, &why),
             News::Node(news) => {
                 if let NodeNews::Down { node, .. } = &news {
-                    network.cluster.load(Job::Gone(*node));
+                    // There is none when the node stops.
+                    let _ = network.cluster.loader.push(Job::Gone(*node));
                 }
                 self.tell_all(news);
             }
@@ -202,11 +203,17 @@ impl Shard {
                     self.outgoing[shard].push(Input::Command(super::Command::SpawnFor { program, request }));
                 }
             }
-            None => match &self.network {
-                Some(network) if network.cluster.load(Job::Spawn(request.clone())) => {}
-                Some(_) => self.kernel.refuse_spawn(&request, "the node looks after as many modules as it can".into()),
-                None => self.kernel.refuse_spawn(&request, "this node is in no cluster".into()),
-            },
+            None => {
+                let taken = match &self.network {
+                    Some(network) => {
+                        network.cluster.loader.push(Job::Spawn(request.clone())).map_err(|why| why.to_string())
+                    }
+                    None => Err("this node is in no cluster".to_owned()),
+                };
+                if let Err(why) = taken {
+                    self.kernel.refuse_spawn(&request, why);
+                }
+            }
         }
     }
 

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::common::{World, eventually};
 
-/// Nodes that know each other, the first with the program installed.
+/// Longer than anything takes here.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Nodes that know each other, the first with a program installed.
 struct Cluster {
     nodes: Vec<World>,
 }
@@ -19,17 +22,21 @@ fn name(node: usize) -> String {
 
 impl Cluster {
     async fn of(count: usize) -> Self {
-        Self::with_grace(count, Duration::from_secs(30)).await
+        Self::with_grace(count, GRACE).await
     }
 
     async fn with_grace(count: usize, grace: Duration) -> Self {
+        Self::running("cluster", count, grace).await
+    }
+
+    async fn running(program: &str, count: usize, grace: Duration) -> Self {
         let hub = Hub::default();
         let mut nodes: Vec<World> = Vec::new();
         for node in 0..count {
             let mut cluster = ClusterConfig::new(Transport::Memory(hub.clone(), name(node)));
             cluster.name = Some(name(node));
-            cluster.peers = nodes.iter().enumerate().map(|(n, world)| (world.node.id(), name(n), name(n))).collect();
-            let guests: &[&str] = if node == 0 { &["cluster"] } else { &[] };
+            cluster.peers = nodes.iter().enumerate().map(|(n, world)| world.member(&name(n))).collect();
+            let guests: &[&str] = if node == 0 { &[program] } else { &[] };
             cluster.set_grace(grace);
             nodes.push(World::configured(guests, |config| config.cluster = Some(cluster)).await);
         }
@@ -61,6 +68,11 @@ impl Cluster {
 
     fn home(&self, pid: Pid) -> &World {
         self.nodes.iter().find(|world| world.node.id() == pid.node).expect("a node of the cluster")
+    }
+
+    /// What a function of the program gives on the first node.
+    async fn run(&self, program: &str, function: &str, arguments: Value) -> Value {
+        self.nodes[0].node.run(program, Some(function), &arguments, GRACE).await.unwrap()
     }
 
     async fn events(&self, agent: Pid, count: usize) -> Vec<String> {
@@ -183,4 +195,45 @@ async fn what_a_process_of_another_node_does_not_take_is_refused_with_both_types
     assert!(events[0].contains("`Alien` cannot be read as `Question`"), "{events:?}");
     let (refused, _, latest) = cluster.nodes[1].node.refusals().await;
     assert_eq!((refused, latest[0].from), (1, agent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finder_is_told_when_a_service_or_its_node_dies_and_goes_on_with_the_one_that_is_published_anew() {
+    let mut cluster = Cluster::running("service", 3, Duration::from_millis(600)).await;
+    let finder = cluster.nodes[0].spawn("service", "finder", json!(["pong"])).await;
+    assert_eq!(cluster.tell(finder, json!("Ping")).await, json!({"Err": "nobody serves as `pong`"}));
+    let nowhere = cluster.run("service", "publish", json!(["delta", "pong"])).await;
+    assert_eq!(nowhere, json!({"Err": "no node `delta` is connected"}));
+
+    let first = cluster.run("service", "publish", json!(["gamma", "pong"])).await;
+    assert_eq!(pid(&first["Ok"]).node, cluster.nodes[2].node.id());
+    assert_eq!(cluster.tell(finder, json!("Ping")).await, first, "it is found on another node");
+    let taken = cluster.run("service", "publish", json!(["gamma", "pong"])).await;
+    let first = pid(&first["Ok"]);
+    assert_eq!(taken, json!({"Err": format!("`pong` is not published on gamma: the name belongs to {first}")}));
+    cluster.nodes[2].kill(first).await;
+    cluster.nodes[0].logged(finder, &format!("`pong`, {first}, is gone: killed")).await;
+
+    let second = cluster.run("service", "publish", json!(["beta", "pong"])).await;
+    assert_eq!(cluster.tell(finder, json!("Ping")).await, second, "it is found where it is published anew");
+    let second = pid(&second["Ok"]);
+    assert_eq!(second.node, cluster.nodes[1].node.id());
+    drop(cluster.nodes.remove(1));
+    cluster.nodes[0].logged(finder, &format!("`pong`, {second}, is gone: its node is disconnected")).await;
+
+    let third = cluster.run("service", "publish", json!(["gamma", "pong"])).await;
+    assert_eq!(cluster.tell(finder, json!("Ping")).await, third, "the finder goes on without the node");
+    let told = cluster.nodes[0].node.logs().since(0).into_iter().filter(|line| line.pid == finder);
+    assert_eq!(told.count(), 2, "it is told once of each");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_pong_over_channels_is_played_across_nodes() {
+    const COUNT: u32 = 1000;
+    let cluster = Cluster::running("pingpong-channels", 2, GRACE).await;
+    let played = cluster.run("pingpong-channels", "play_across", json!(["beta", COUNT])).await;
+    let (server, pongs) = (pid(&played["Ok"][0]), &played["Ok"][1]);
+    assert_eq!((server.node, pongs), (cluster.nodes[1].node.id(), &json!(COUNT)));
+    // Each ping and each pong is a message between the two nodes.
+    cluster.nodes[1].ended(server).await;
 }

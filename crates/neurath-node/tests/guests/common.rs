@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use neurath_node::{InstallOptions, Node, NodeConfig, ProcessDetails, UpgradeEvent, UpgradeOptions, manifest_of};
+use neurath_node::{
+    InstallOptions, Member, Node, NodeConfig, ProcessDetails, UpgradeEvent, UpgradeOptions, manifest_of,
+};
 use neurath_proto::Pid;
 use neurath_proto::reason::ExitReason;
 use serde_json::{Value, json};
@@ -46,6 +48,11 @@ impl World {
             assert_eq!((&installed.package, &installed.version), (&manifest.package, &manifest.version));
         }
         world
+    }
+
+    /// This node as others are told of it, if it listens in memory under its name.
+    pub fn member(&self, name: &str) -> Member {
+        Member { node: self.node.id(), name: name.into(), address: name.into() }
     }
 
     pub async fn spawn(&self, module: &str, entry: &str, arguments: Value) -> Pid {

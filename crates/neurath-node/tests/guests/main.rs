@@ -14,4 +14,5 @@ mod members;
 mod mismatch;
 mod pressure;
 mod receives;
+mod supervision;
 mod upgrade;

@@ -40,7 +40,7 @@ impl Victims {
         };
         let first = configured("alpha", Vec::new());
         let alpha = World::configured(&["counter-v1", "cluster"], |config| config.cluster = Some(first)).await;
-        let second = configured("beta", vec![(alpha.node.id(), "alpha".into(), "alpha".into())]);
+        let second = configured("beta", vec![alpha.member("alpha")]);
         let beta = World::configured(&["cluster"], |config| config.cluster = Some(second)).await;
         let connected = async || {
             let nodes = beta.node.nodes().await;
