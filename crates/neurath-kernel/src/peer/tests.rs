@@ -279,6 +279,7 @@ fn what_is_said_by_who_has_not_heard_of_an_end_does_not_get_into_the_next_associ
 #[test]
 fn each_breach_of_a_peer_ends_its_association_and_nothing_behind_it_comes_out() {
     type Lie = Box<dyn Fn(&Wire) -> Vec<Vec<u8>>>;
+    type IsIt = fn(&Breach) -> bool;
     let exit_of = |from, to| Signal::Exit { to, from, reason: ExitReason::Normal, linked: true };
     let said = |signal: Signal| -> Lie { Box::new(move |wire| vec![wire.signal(&signal)]) };
     let bytes = |bytes: Vec<Vec<u8>>| -> Lie { Box::new(move |_| bytes.clone()) };
@@ -286,7 +287,7 @@ fn each_breach_of_a_peer_ends_its_association_and_nothing_behind_it_comes_out() 
     let module = vec![0; MODULE_PIECE_BYTES + 1];
     let module = Message::Piece { artifact: [1; 32], offset: 0, length: 0, bytes: &module }.encode();
     let own = of(THERE);
-    let lies: [(&str, Lie, fn(&Breach) -> bool); 10] = [
+    let lies: [(&str, Lie, IsIt); 10] = [
         ("no kind", bytes(vec![vec![250, 1]]), |b| *b == Breach::NoMessage),
         ("nothing", bytes(vec![vec![]]), |b| *b == Breach::NoMessage),
         ("no signal", bytes(vec![vec![Message::SIGNAL, 255]]), |b| matches!(b, Breach::NoSignal(_))),
