@@ -10,14 +10,16 @@
 //! while an association is open.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::{self, Vec};
 use core::fmt;
 
-use neurath_proto::envelope::{Envelope, SchemaId};
+use neurath_proto::envelope::{Class, Envelope, SchemaId};
 use neurath_proto::frame::{Association, PART_BYTES_MAX};
 use neurath_proto::id::{Incarnation, NodeId};
+use neurath_proto::reason::CallError;
 use neurath_proto::{Schema, SchemaHash};
 
 use crate::session::message::Message;
@@ -379,7 +381,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Something has found no way. If nobody can be told of it, the association ends, so that nobody waits for it.
+    /// Something has found no way. Whoever waits for an answer that is too long is told; if nobody can be told, the association
+    /// ends, so that nobody waits for what was lost.
     fn unsent(&mut self, now: u64, signal: Signal, why: Unsent) {
         // Whoever wanted this link hears of the end, which cuts it. Told of it later, it could take that for a link that it
         // has asked for since: links have no refs.
@@ -390,7 +393,15 @@ impl Peer {
         match why {
             // Its end cuts the ties of whoever waits.
             Unsent::Ended => {}
-            Unsent::TooLong { .. } => self.end(now, EndCause::TooLong),
+            Unsent::TooLong { limit_bytes } => match signal {
+                Signal::Message(Envelope { class: Class::Reply, to, reference, .. }) => {
+                    let why = format!("the caller's node takes messages of at most {limit_bytes} bytes");
+                    let failed = Signal::CallFailed { to, reference, error: CallError::AnswerLost(why) };
+                    // If it finds no way either, the association ends.
+                    self.send(now, self.session.ended(), failed);
+                }
+                _ => self.end(now, EndCause::TooLong),
+            },
             Unsent::Full => self.end(now, EndCause::Overfull),
         }
     }

@@ -291,7 +291,7 @@ impl Port {
         self.open_calls.remove(&(to, reference));
         let limit = self.limits.message_bytes;
         let why = format!("the answer has {bytes} bytes, and a message has at most {limit}");
-        self.push(Action::Fail(to, reference, CallError::NotSent(why)));
+        self.push(Action::Fail(to, reference, CallError::AnswerLost(why)));
     }
 
     /// Puts a message into the outbox that is sent later; the timer's ref.

@@ -96,6 +96,8 @@ pub enum CallError {
     NotSent(String),
     /// The caller is a copy: the answer belongs to its original.
     Copied,
+    /// The callee has answered, and its answer cannot be brought to the caller: why.
+    AnswerLost(String),
 }
 
 impl fmt::Display for CallError {
@@ -108,6 +110,7 @@ impl fmt::Display for CallError {
             }
             Self::NotSent(why) => write!(f, "not sent: {why}"),
             Self::Copied => f.write_str("the answer belongs to the original of this copy"),
+            Self::AnswerLost(why) => write!(f, "it was answered, and the answer is lost: {why}"),
         }
     }
 }
@@ -204,6 +207,10 @@ impl Data for CallError {
                 why.encode(out);
             }
             Self::Copied => 4u32.encode(out),
+            Self::AnswerLost(why) => {
+                5u32.encode(out);
+                why.encode(out);
+            }
         }
     }
 
@@ -219,6 +226,7 @@ impl Data for CallError {
             },
             3 => Self::NotSent(Data::decode(reader)?),
             4 => Self::Copied,
+            5 => Self::AnswerLost(Data::decode(reader)?),
             other => return Err(reader.bad_variant("CallError", other)),
         })
     }
@@ -234,6 +242,7 @@ impl Data for CallError {
             });
             variants.tuple("NotSent", |fields| fields.element::<String>());
             variants.unit("Copied");
+            variants.tuple("AnswerLost", |fields| fields.element::<String>());
         })
     }
 }

@@ -38,9 +38,9 @@ fn a_command_to_a_node_that_is_stopped_says_so_and_ends() {
     call.fails(1, &["has not answered for 500ms; what it was asked may take its time", "no answer"]);
 
     // Whoever waits has the answer when the node goes on.
-    let mut command = beta.command(["info", "1", "--answer-within", "1h"]);
+    let mut command = beta.command(["info", "nobody", "--answer-within", "1h"]);
     let mut waiting = Background::start(&mut command, true);
     waiting.line("has not answered for 5s; is it stopped?");
     beta.signal("CONT");
-    waiting.line("no process `1`");
+    waiting.line("no process `nobody`");
 }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use neurath_proto::envelope::{Class, Epoch, Payload, TraceId};
 use neurath_proto::frame::Limits;
 use neurath_proto::id::Serial;
-use neurath_proto::reason::ExitReason;
+use neurath_proto::reason::{CallError, ExitReason};
 use neurath_proto::schema::{Def, DefKind, Field, Fields, Type};
 use neurath_proto::{Pid, Ref};
 
@@ -204,6 +204,16 @@ impl Wire {
         };
         core::mem::take(&mut self.heard).iter().map(kind).collect()
     }
+
+    /// The signals that the other end has heard since.
+    fn take_signals(&mut self) -> Vec<Signal> {
+        let heard = core::mem::take(&mut self.heard);
+        let signal = |bytes: Vec<u8>| match Message::decode(&bytes)? {
+            Message::Signal(signal) => Some(wire::decode(signal, &*self.table).unwrap()),
+            _ => None,
+        };
+        heard.into_iter().filter_map(signal).collect()
+    }
 }
 
 /// How the association ended, if it did.
@@ -279,7 +289,7 @@ fn what_is_said_by_who_has_not_heard_of_an_end_does_not_get_into_the_next_associ
 #[test]
 fn each_breach_of_a_peer_ends_its_association_and_nothing_behind_it_comes_out() {
     type Lie = Box<dyn Fn(&Wire) -> Vec<Vec<u8>>>;
-    type Is = fn(&Breach) -> bool;
+    type IsIt = fn(&Breach) -> bool;
     let exit_of = |from, to| Signal::Exit { to, from, reason: ExitReason::Normal, linked: true };
     let said = |signal: Signal| -> Lie { Box::new(move |wire| vec![wire.signal(&signal)]) };
     let bytes = |bytes: Vec<Vec<u8>>| -> Lie { Box::new(move |_| bytes.clone()) };
@@ -287,7 +297,7 @@ fn each_breach_of_a_peer_ends_its_association_and_nothing_behind_it_comes_out() 
     let module = vec![0; MODULE_PIECE_BYTES + 1];
     let module = Message::Piece { artifact: [1; 32], offset: 0, length: 0, bytes: &module }.encode();
     let own = of(THERE);
-    let lies: [(&str, Lie, Is); 10] = [
+    let lies: [(&str, Lie, IsIt); 10] = [
         ("no kind", bytes(vec![vec![250, 1]]), |b| *b == Breach::NoMessage),
         ("nothing", bytes(vec![vec![]]), |b| *b == Breach::NoMessage),
         ("no signal", bytes(vec![vec![Message::SIGNAL, 255]]), |b| matches!(b, Breach::NoSignal(_))),
@@ -395,10 +405,9 @@ fn what_is_too_long_for_the_peer_is_told_to_who_said_it_or_ends_the_association(
     };
     let message = |class| move |id| message(class, (HERE, THERE), id, 6_000);
     type Say = Box<dyn Fn(SchemaId) -> Signal>;
-    let said: [(&str, Say, bool); 4] = [
+    let said: [(&str, Say, bool); 3] = [
         ("a message", Box::new(message(Class::Message)), false),
         ("a call", Box::new(message(Class::Call)), false),
-        ("a reply", Box::new(message(Class::Reply)), true),
         ("a notice", Box::new(move |_| down.clone()), true),
     ];
     for (name, say, ends) in said {
@@ -424,6 +433,28 @@ fn what_is_too_long_for_the_peer_is_told_to_who_said_it_or_ends_the_association(
             assert_eq!(end(&effects), ends.then_some(EndReason::EndedHere(EndCause::TooLong)), "{name}: {effects:?}");
             assert!(!wire.take_heard().contains(&true), "{name}");
         }
+    }
+}
+
+#[test]
+fn of_an_answer_that_is_too_long_for_the_peer_the_caller_is_told_and_the_association_stays() {
+    let limits = Limits { message_bytes_max: 5_000, ..SessionConfig::default().limits };
+    for waits_for_hello in [true, false] {
+        let mut wire = Wire::new(SessionConfig::default(), SessionConfig { limits, ..SessionConfig::default() });
+        let id = wire.table.number(&wide(1));
+        if !waits_for_hello {
+            wire.connect();
+        }
+        wire.send(message(Class::Reply, (HERE, THERE), id, 6_000));
+        if waits_for_hello {
+            wire.connect();
+        }
+        wire.settle();
+        let effects = wire.take();
+        assert_eq!(end(&effects), None, "{effects:?}");
+        let heard = wire.take_signals();
+        let [Signal::CallFailed { to, error: CallError::AnswerLost(why), .. }] = &heard[..] else { panic!("{heard:?}") };
+        assert_eq!((*to, why.contains("5000 bytes")), (of(THERE), true), "{why}");
     }
 }
 

@@ -123,7 +123,7 @@ fn classify(error: &NodeError) -> (StatusCode, &'static str) {
         NodeError::NotPassedOn { .. } => (S::MISDIRECTED_REQUEST, "other_node"),
         NodeError::UnknownNodeName(_) => (S::NOT_FOUND, "unknown_node"),
         NodeError::NodeAway { .. } => (S::SERVICE_UNAVAILABLE, "node_unreachable"),
-        NodeError::AnswerLost { .. } => (S::BAD_GATEWAY, "answer_lost"),
+        NodeError::AnswerLost { .. } | NodeError::Call(CallError::AnswerLost(_)) => (S::BAD_GATEWAY, "answer_lost"),
         NodeError::UnknownNode { .. } => (S::NOT_FOUND, "unknown_process"),
         NodeError::TakesNone { .. } => (S::UNPROCESSABLE_ENTITY, "takes_none"),
         NodeError::Call(CallError::TimedOut) => (S::GATEWAY_TIMEOUT, "timed_out"),
