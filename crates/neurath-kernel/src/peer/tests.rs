@@ -453,7 +453,9 @@ fn of_an_answer_that_is_too_long_for_the_peer_the_caller_is_told_and_the_associa
         let effects = wire.take();
         assert_eq!(end(&effects), None, "{effects:?}");
         let heard = wire.take_signals();
-        let [Signal::CallFailed { to, error: CallError::AnswerLost(why), .. }] = &heard[..] else { panic!("{heard:?}") };
+        let [Signal::CallFailed { to, error: CallError::AnswerLost(why), .. }] = &heard[..] else {
+            panic!("{heard:?}")
+        };
         assert_eq!((*to, why.contains("5000 bytes")), (of(THERE), true), "{why}");
     }
 }
