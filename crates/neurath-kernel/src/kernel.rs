@@ -245,6 +245,8 @@ pub struct Kernel {
     names: BTreeMap<String, Pid>,
     groups: groups::Groups,
     nodes: BTreeMap<NodeId, nodes::Peer>,
+    /// Who is saying what it asked for in a poll, and of which nodes it has not heard that they were gone meanwhile.
+    late: Option<(Pid, Vec<NodeId>)>,
     /// Who is told of every node that comes and goes.
     node_watchers: BTreeSet<Pid>,
     /// What people call this node.
@@ -284,6 +286,7 @@ impl Kernel {
             names: BTreeMap::new(),
             groups: groups::Groups::default(),
             nodes: BTreeMap::new(),
+            late: None,
             node_watchers: BTreeSet::new(),
             name: String::new(),
             refusals: VecDeque::new(),

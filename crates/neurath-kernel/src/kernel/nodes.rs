@@ -337,6 +337,19 @@ impl Kernel {
         }
     }
 
+    /// Whether whoever says this has not heard that the association with the node has ended: it must not get into the next.
+    pub(super) fn is_late(&self, node: NodeId, signal: &Signal) -> bool {
+        self.late.as_ref().is_some_and(|(pid, gone)| signal.sender() == Some(*pid) && gone.contains(&node))
+    }
+
+    /// As [`Peer::send`](crate::Peer::send) has it for other shards.
+    pub(super) fn refuse_late(&mut self, signal: Signal) {
+        // The end, which is heard of next, cuts the link.
+        if signal.may_fail() && !matches!(signal, Signal::Link { .. }) {
+            self.unsent(signal, "the association with its node had ended");
+        }
+    }
+
     /// Holds a sender, because its messages cannot leave.
     pub(super) fn hold_if_node_is_full(&mut self, slot: Slot, node: NodeId) {
         let Some(peer) = self.nodes.get_mut(&node).filter(|peer| peer.full) else { return };

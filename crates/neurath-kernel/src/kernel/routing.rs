@@ -34,7 +34,11 @@ impl Kernel {
             return;
         };
         if to.node != self.place.node {
-            self.effects.push_back(Effect::ToNode(to.node, signal));
+            if self.is_late(to.node, &signal) {
+                self.refuse_late(signal);
+            } else {
+                self.effects.push_back(Effect::ToNode(to.node, signal));
+            }
             return;
         }
         if to.serial == Serial(0) {

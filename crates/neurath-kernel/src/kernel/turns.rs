@@ -90,6 +90,12 @@ impl Kernel {
     pub fn finish(&mut self, slot: Slot, mut port: Box<Port>, outcome: Outcome) {
         let Some(process) = self.processes[slot.0 as usize].as_deref_mut() else { return };
         let pid = process.pid;
+        let gone = |signal: &Signal| match signal {
+            Signal::Disconnected { node, .. } => Some(*node),
+            _ => None,
+        };
+        let gone: Vec<NodeId> = process.deferred.iter().filter_map(gone).collect();
+        self.late = (!gone.is_empty()).then_some((pid, gone));
         let mut ended = None;
         let outcome = match outcome {
             Outcome::Pending if port.has_exceeded() => {
@@ -136,6 +142,7 @@ impl Kernel {
                 }
             }
         }
+        self.late = None;
         let Some(process) = self.processes[slot.0 as usize].as_deref_mut() else { return };
         process.port = Some(port);
         if !process.deferred.is_empty() {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use neurath_kernel::action::Action;
 use neurath_kernel::session::wire::{self, WireTypes};
-use neurath_kernel::{Found, PortLimits, Signal};
+use neurath_kernel::{Found, Outcome, PortLimits, Signal, Turn};
 use neurath_proto::abi::ReceiveId;
 use neurath_proto::cluster::{Answer, NodeDown, NodeUp, Question};
 use neurath_proto::envelope::SchemaId;
@@ -280,6 +280,34 @@ fn a_process_that_moved_counts_its_unlinks_on() {
     cluster.nodes[0].send(pid, NUMBER, UNLINK);
     cluster.nodes[0].settle();
     assert_eq!(cluster.nodes[0].kernel(0).export(pid).unwrap().unlinking, [(other, 2)]);
+}
+
+/// It says what it asked for when it is over, and then hears what happened meanwhile.
+#[test]
+fn what_a_long_poll_asked_for_does_not_get_into_an_association_that_began_meanwhile() {
+    let mut cluster = Cluster::new(2, 1);
+    let target = cluster.nodes[1].run_script(0, |_| Verdict::Wait);
+    let pid = cluster.nodes[0].run_script(0, move |poll| {
+        request(poll, Action::TrapExit(true));
+        poll.port.monitor(target);
+        poll.recv(1, &[NUMBER]);
+        Verdict::Wait
+    });
+    cluster.settle();
+    cluster.nodes[0].send(pid, NUMBER, 1);
+    let Turn { slot, mut port, .. } = cluster.nodes[0].kernel(0).next_turn().unwrap();
+    port.monitor(target);
+    request(&mut Poll { port: &mut port, woken: None }, Action::Link(target));
+    cluster.part(0, 1);
+    cluster.connect(0, 1);
+    cluster.nodes[0].kernel(0).finish(slot, port, Outcome::Pending);
+    cluster.nodes[0].effects(0);
+    cluster.settle();
+    let here = cluster.nodes[0].kernel(0).export(pid).unwrap();
+    let there = cluster.nodes[1].kernel(0).export(target).unwrap();
+    assert_eq!((here.links, here.watching), (vec![], vec![]), "all of it is over here");
+    assert_eq!((there.links, there.watchers), (vec![], vec![]), "and there");
+    assert_eq!(here.port.messages.len(), 1 + 3, "the number, two monitors and a link");
 }
 
 #[test]
